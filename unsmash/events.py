@@ -1,0 +1,129 @@
+"""One stream of progress events, and the sinks that show or store it.
+
+Library code emits; it never prints. A sink is any callable that takes an `Event`: `JsonLines` appends to a run's
+`events.jsonl`, `Console` draws a bar with an estimate on standard error, `Fan` hands each event to several sinks.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal
+
+Kind = Literal["start", "tick", "end", "note", "finding", "warning"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened: a stage started, advanced or ended, or something worth saying was found."""
+
+    kind: Kind
+    stage: str
+    """Name of the stage, such as `train` or `decoder`"""
+    text: str = ""
+    """One sentence for people"""
+    step: int = 0
+    """Steps done so far, counted in the stage's own unit"""
+    total: int = 0
+    """Steps in all; 0 when unknown"""
+    at: float = field(default_factory=time.time)
+    """Seconds since the epoch"""
+    data: dict[str, Any] = field(default_factory=dict)
+    """Figures for machines"""
+
+
+Sink = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """The sink that drops everything."""
+
+
+class Fan:
+    """Hands every event to each of several sinks."""
+
+    def __init__(self, sinks: Iterable[Sink]) -> None:
+        self.sinks = tuple(sinks)
+
+    def __call__(self, event: Event) -> None:
+        """Pass the event on."""
+        for sink in self.sinks:
+            sink(event)
+
+
+class JsonLines:
+    """Appends each event as one JSON line to a file; lines are flushed, so a killed run keeps what it had."""
+
+    def __init__(self, path: Path) -> None:
+        self.file: IO[str] = path.open("a", encoding="utf-8")
+
+    def __call__(self, event: Event) -> None:
+        """Write one line."""
+        self.file.write(json.dumps(asdict(event), ensure_ascii=False) + "\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+class Console:
+    """Draws each stage as a line with a bar and the time left; quiet stages under two seconds leave one line only."""
+
+    def __init__(self) -> None:
+        from rich.console import Console as Terminal
+        from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.terminal = Terminal(stderr=True, highlight=False)
+        self.progress = Progress(
+            TextColumn("  {task.description:<26}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.terminal,
+            transient=True,
+        )
+        self.tasks: dict[str, TaskID] = {}
+        self.started: dict[str, float] = {}
+
+    def __enter__(self) -> Console:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if event.kind == "start":
+            self.started[event.stage] = event.at
+            self.tasks[event.stage] = self.progress.add_task(event.text or event.stage, total=event.total or None)
+        elif event.kind == "tick" and event.stage in self.tasks:
+            self.progress.update(self.tasks[event.stage], completed=event.step, total=event.total or None)
+        elif event.kind == "end":
+            self._finish(event)
+        elif event.kind == "warning":
+            self.progress.console.print(f"  [yellow]![/] {event.text}", markup=True)
+        elif event.kind in ("note", "finding"):
+            self.progress.console.print(f"  {event.text}", markup=False)
+
+    def _finish(self, event: Event) -> None:
+        if event.stage in self.tasks:
+            self.progress.remove_task(self.tasks.pop(event.stage))
+        took = event.at - self.started.pop(event.stage, event.at)
+        name = event.stage.ljust(26)
+        self.progress.console.print(f"  [green]✓[/] {name}[dim]{took:6.1f} s[/]  {event.text}", markup=True)
+
+
+def read(path: Path) -> Iterator[Event]:
+    """The events of a run's `events.jsonl`; a half-written last line is left out."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield Event(**json.loads(line))
+        except ValueError:
+            continue

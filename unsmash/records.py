@@ -1,0 +1,353 @@
+"""The run record: the one versioned document that scoring writes and everything else reads.
+
+A `Run` is what one experiment measured. It is plain data, ↔ JSON without loss, and knows nothing of torch: reports, the
+command line's tables and later the service read records, never live objects. Times and machine facts stand apart in
+`environment` and `seconds`, so that `digest` is the same when the same experiment runs again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import types
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from unsmash.errors import RecordError
+
+VERSION = 1
+"""Raised when a record's meaning changes; `load_run` refuses what it does not know"""
+
+Word = Literal["leaks", "passes", "inconclusive"]
+Role = Literal["floor", "attack", "ceiling"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one attack over all victims, with its 95 % interval."""
+
+    metric: str
+    unit: str
+    leak: Literal["up", "down"]
+    """Which direction means more leakage"""
+    mean: float
+    low: float
+    high: float
+    n: int
+    """Victims"""
+    values: tuple[float, ...] = ()
+    """One number a victim, in the victims' order"""
+    method: str = ""
+    """How the interval was made: `Wilson` or `bootstrap`"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """An attack's strength card: whether its low number would mean anything."""
+
+    strong: bool | None = None
+    """Succeeds on the undefended shallow cut within its budget; None when that control was not needed or not run"""
+    collapsed: bool = False
+    """Gave nearly the same guess to every victim"""
+    beats_ridge: bool | None = None
+    """A learned attack's error is no worse than ridge's; None for attacks this does not apply to"""
+    evidence: tuple[str, ...] = ()
+    """One sentence for each finding"""
+
+    @property
+    def valid(self) -> bool:
+        """The cell may be counted."""
+        return not self.collapsed and self.beats_ridge is not False and self.strong is not False
+
+    @property
+    def good(self) -> bool:
+        """A low number of this attack may support a pass."""
+        return self.valid and self.strong is True
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one attack, floor or ceiling reached under one threat."""
+
+    name: str
+    """Unique in the run: `decoder`, or `decoder@repeat` under another threat than the first"""
+    kind: str
+    title: str
+    """Name for people: `Residual decoder`"""
+    role: Role
+    threat: str
+    """Name of the threat it ran under; empty for floors"""
+    scores: dict[str, Score] = field(default_factory=dict)
+    """By metric: identification, feature_identification, recognition, mse, psnr, ssim, ms_ssim, dcor"""
+    ranks: tuple[int, ...] = ()
+    """Rank of the true image among the N candidates for each victim; 1 is found"""
+    matcher: str = ""
+    """The better matcher here: `cosine` or `l2`"""
+    card: Card = field(default_factory=Card)
+    settings: dict[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    """One sentence on how it works"""
+    failure: str = ""
+    """Why it did not finish; empty when it did"""
+
+    def mean(self, metric: str) -> float | None:
+        """The mean of a metric, or None where it was not measured."""
+        score = self.scores.get(metric)
+        return None if score is None else score.mean
+
+
+@dataclass(frozen=True)
+class ThreatRecord:
+    """An adversary of the run, in plain words."""
+
+    name: str
+    """query, repeat, gallery, …"""
+    title: str
+    """`Sees one message`"""
+    subject: str
+    """Start of the headline: `One message lets an outsider`"""
+    queries: int
+    """Releases of the same input it sees"""
+    asked: bool
+    """Counts for the verdict; otherwise shown only"""
+    can: tuple[str, ...]
+    cannot: tuple[str, ...]
+    grants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """Which images were used, and whether the sets are apart."""
+
+    kind: str
+    source: str
+    """One sentence: where the images came from, what was resized"""
+    noun: tuple[str, str]
+    """Singular and plural: image, images"""
+    input_shape: tuple[int, ...]
+    """[c, h, w]"""
+    classes: tuple[str, ...]
+    sizes: dict[str, int]
+    """By set: train, val, shadow, validator, victims"""
+    fingerprint: str
+    """Digest of every set's pixels and labels"""
+    contamination: int = 0
+    """Images found in two sets that must be disjoint; above 0 only when the user allowed it"""
+    contamination_examples: tuple[str, ...] = ()
+    repeats_dropped: int = 0
+    near_duplicates: int = 0
+    """Victims with a near twin in a set the target or the adversary trains on"""
+    near_examples: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """The cut: what crosses, and what the device must carry."""
+
+    model: str
+    at: str
+    shapes: tuple[tuple[int, ...], ...]
+    """Shape of each crossing tensor for one image"""
+    bytes_sent: int
+    """Bytes a sample as transmitted (float32 unless a defence says otherwise)"""
+    bytes_input: int
+    """Bytes of the raw 8-bit image"""
+    device_parameters: int
+    server_parameters: int
+    device_macs: int
+    """Multiply-adds of the device half for one image"""
+    defences: tuple[str, ...] = ()
+    """Labels in order"""
+    stochastic: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Utility:
+    """What the split model is good for, defended as audited."""
+
+    accuracy: Score | None
+    """Share of held-out images (val and victims) classified rightly; None where the data has no classes"""
+    chance: float
+    """Share of the commonest class"""
+    trained_epochs: int
+    undefended_accuracy: Score | None = None
+    """The same model without defence; None when there is no defence"""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Which victims were stored as pictures (`pictures.safetensors`), worst hit first, then typical, then least hit."""
+
+    victims: tuple[int, ...] = ()
+    groups: tuple[str, ...] = ()
+    """`worst`, `typical` or `least` for each"""
+    labels: tuple[str, ...] = ()
+    """Class name of each"""
+    rule: str = ""
+    """How they were chosen"""
+    sent_scale: float = 1.0
+    """Standard deviation of the release, for drawing it at ±3σ"""
+    shown: tuple[str, ...] = ()
+    """Names of results with stored guesses, weakest first"""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run did not finish, stored as data."""
+
+    error: str
+    """Name of the error class"""
+    message: str
+    stage: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment and everything measured in it."""
+
+    id: str
+    experiment: dict[str, Any]
+    """The experiment as YAML would have it"""
+    seed: int
+    data: DataRecord | None = None
+    split: SplitRecord | None = None
+    utility: Utility | None = None
+    threats: tuple[ThreatRecord, ...] = ()
+    results: tuple[Result, ...] = ()
+    """Floors, attacks and ceilings, weakest first inside each threat"""
+    dependence: dict[str, Score] = field(default_factory=dict)
+    """Distance correlation of input and release: `dcor` (bias-corrected) and `dcor_compat` (the field's squared form)"""
+    pictures: Pictures = field(default_factory=Pictures)
+    notes: tuple[str, ...] = ()
+    budget: str = "identification>0.05"
+    """The expression the verdict was asked about"""
+    failure: Failure | None = None
+    started: str = ""
+    """ISO time, UTC"""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time by stage, `total` among them"""
+    latency_ms: tuple[float, ...] = ()
+    """Median and 95th percentile of the device half for one image, in ms"""
+    environment: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    version: int = VERSION
+
+    def result(self, name: str) -> Result:
+        """The result of that name."""
+        for result in self.results:
+            if result.name == name:
+                return result
+        raise KeyError(name)
+
+    def of_role(self, role: Role) -> tuple[Result, ...]:
+        """Results of one role, in order."""
+        return tuple(result for result in self.results if result.role == role)
+
+    def digest(self) -> str:
+        """Hash of everything measured; times, machine and command left out. Same experiment, same machine kind: same digest."""
+        blank = dataclasses.replace(
+            self, started="", seconds={}, latency_ms=(), environment={}, command="", budget=Run.budget
+        )
+        return hashlib.sha256(dumps(blank).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class AdversaryVerdict:
+    """The verdict against one adversary."""
+
+    threat: str
+    word: Word
+    attack: str
+    """Name of its strongest valid attack; empty when none is valid"""
+    count: float
+    """Victims identified by it"""
+    n: int
+    low: float
+    high: float
+    limit: float | None
+    """Largest share allowed; None when this adversary is not asked about"""
+    union: int = 0
+    """Victims exposed to at least one of its valid attacks"""
+    attacks: int = 0
+    """How many attacks that union is over"""
+    reason: str = ""
+    """Why it is inconclusive"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement of one or several runs (seeds) of one experiment against a budget."""
+
+    word: Word
+    sentence: str
+    reasons: tuple[str, ...]
+    adversaries: tuple[AdversaryVerdict, ...]
+    budget: str
+    exit_code: int
+    """0 passes, 1 leaks, 3 inconclusive: what a gate should return"""
+    seeds: int = 1
+    terms: tuple[str, ...] = ()
+    """Each comparison of the budget with what was measured"""
+
+
+def dumps(record: Any, *, indent: int | None = None) -> str:
+    """A record as strict JSON (no NaN, no infinity)."""
+    return json.dumps(dataclasses.asdict(record), ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def load_run(text: str) -> Run:
+    """Read a run record.
+
+    Raises:
+        RecordError: not JSON, not a run, or written by a version this one does not know.
+    """
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise RecordError(f"the run record is not JSON ({error}); was the file edited or cut short?") from None
+    if not isinstance(raw, dict) or "version" not in raw:
+        raise RecordError("the file is not a run record: it has no version")
+    if raw["version"] != VERSION:
+        raise RecordError(f"the run record has version {raw['version']!r}; this unsmash reads version {VERSION}")
+    return build(Run, raw)
+
+
+T = TypeVar("T")
+
+
+def build(kind: type[T], raw: Any) -> T:
+    """A dataclass from plain JSON data, tuples and nested records restored.
+
+    Raises:
+        RecordError: a field is unknown, missing or of the wrong type.
+    """
+    hints = get_type_hints(kind)
+    unknown = set(raw) - set(hints)
+    if unknown:
+        raise RecordError(f"{kind.__name__} has no field {sorted(unknown)[0]!r}; was it written by a newer unsmash?")
+    try:
+        return kind(**{name: _restore(hints[name], value) for name, value in raw.items()})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise RecordError(f"{kind.__name__} cannot be read: {error}") from None
+
+
+def _restore(hint: Any, value: Any) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if value is None:
+        return None
+    if origin in (Union, types.UnionType):
+        return _restore(next(arg for arg in args if arg is not type(None)), value)
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value)  # type: ignore[arg-type]
+    if origin is tuple:
+        inner = args[0] if len(args) == 2 and args[1] is Ellipsis else None
+        return tuple(_restore(inner or args[index], item) for index, item in enumerate(value))
+    if origin is dict:
+        return {key: _restore(args[1], item) for key, item in value.items()}
+    if hint is float and isinstance(value, int | float) and math.isfinite(value):
+        return float(value)
+    return value

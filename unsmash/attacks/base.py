@@ -1,0 +1,37 @@
+"""What an attack is: a function from a view to a guess, with the grants it needs declared."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from unsmash.component import Component
+from unsmash.lab import Lab
+from unsmash.records import Role
+from unsmash.threat import Grant, Secret, View
+
+
+class Attack(Component):
+    """Turns what a threat lets it see into a guess at a secret."""
+
+    needs: ClassVar[frozenset[Grant]] = frozenset()
+    """Grants it uses; checked when the settings are read. Floors are given theirs: they are no adversaries"""
+
+    secret: ClassVar[Secret] = Secret.INPUTS
+    role: ClassVar[Role] = "attack"
+
+    learned: ClassVar[bool] = False
+    """Fitted by gradient descent: must not collapse, and must not do worse than ridge"""
+
+    control_share: ClassVar[float] = 0.5
+    """Identification it must reach on the undefended shallow cut to be called strong"""
+
+    title: ClassVar[str] = ""
+    """Name for people"""
+
+    def run(self, view: View, lab: Lab) -> Tensor:
+        """The guess. For inputs: images [n, c, h, w], clamped to [0, 1] by the caller. For identity: log-likelihoods
+        [n, N] of the candidates, larger is likelier. Leaves torch's random state and everything in the view unchanged.
+        """
+        raise NotImplementedError

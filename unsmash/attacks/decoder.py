@@ -1,0 +1,266 @@
+"""The default learned attack: a residual decoder fed the release and the ridge image.
+
+The ridge image carries what is linear; the network learns the rest on top of it, so it starts at ridge and cannot
+collapse below it. For training, ridge images are out of fold, or the network would learn to trust an overfitted first
+stage; every batch is a fresh query, so a random defence is met with fresh noise. The weights that do best on held-out
+images are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from unsmash import regression
+from unsmash.attacks.base import Attack
+from unsmash.lab import Lab
+from unsmash.metrics.images import window_sigma
+from unsmash.nets import Residual, fast_ssim, jitter
+from unsmash.split.model import Smashed, flat
+from unsmash.threat import Grant, Oracle, View
+
+LADDER = {"small": (32, 1), "medium": (64, 2), "large": (128, 4)}
+"""Channels and residual blocks by size"""
+
+
+class Decoder(Attack):
+    """Residual decoder on the release and the ridge image, trained on queries of the adversary's own images."""
+
+    kind: Literal["decoder"] = "decoder"
+    size: Literal["small", "medium", "large"] = "medium"
+    """Rung of the capacity ladder"""
+    epochs: int = Field(4, ge=1, le=1000)
+    """Passes over the adversary's images and their copies"""
+    copies: int = Field(3, ge=0, le=64)
+    """Slightly moved copies of each of the adversary's images, queried and trained on as well"""
+    batch: int = Field(64, ge=2, le=4096)
+    """Images a step"""
+    rate: float = Field(3e-3, gt=0, le=1)
+    """Peak learning rate of Adam under a one-cycle schedule"""
+    loss: Literal["mixed", "mse"] = "mixed"
+    """mixed: 0.5 L1 + 0.5 (1 − SSIM) + MSE, for pictures; mse: squared error alone"""
+
+    needs: ClassVar[frozenset[Grant]] = frozenset({Grant.QUERIES, Grant.SHADOW})
+    learned: ClassVar[bool] = True
+    title: ClassVar[str] = "Residual decoder"
+    tiny: ClassVar[dict[str, object]] = {"size": "small", "epochs": 3}
+
+    def run(self, view: View, lab: Lab) -> Tensor:
+        """Reconstructions [n, c, h, w]."""
+        with lab.seeded("queries"):
+            stage = _first_stage(view, self._images(view, lab), lab)
+        with lab.seeded("network"):
+            width, blocks = LADDER[self.size]
+            shapes = [tuple(part.shape[1:]) for part in view.release]
+            network = DecoderNet(shapes, view.input_shape, width, blocks).to(lab.device)
+            self._train(network, stage, lab)
+            return _apply(network, view.release, stage.linear, lab)
+
+    def _images(self, view: View, lab: Lab) -> Tensor:
+        generator = lab.generator("copies")
+        return torch.cat([view.shadow, *(jitter(view.shadow, generator) for _ in range(self.copies))])
+
+    def _train(self, network: DecoderNet, stage: _Stage, lab: Lab) -> None:
+        fit, images = stage.fit, stage.oracle.images
+        steps = self.epochs * -(-len(fit) // self.batch)
+        optimiser = torch.optim.Adam(network.parameters(), lr=self.rate)
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.rate, total_steps=max(steps, 2))
+        network.standardise(tuple(part[fit] for part in stage.seen))
+        order = lab.generator("order")
+        best, kept = self._held_out(network, stage, lab), _weights(network)
+        progress = iter(lab.track(range(steps), "decoder"))
+        for _ in range(self.epochs):
+            network.train()
+            for rows in fit[torch.randperm(len(fit), generator=order)].split(self.batch):
+                next(progress)
+                release = _seen(stage, rows, lab)
+                loss = self._loss(network(release, stage.first[rows].to(lab.device)), images[rows].to(lab.device))
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                cycle.step()
+            error = self._held_out(network, stage, lab)
+            if error < best:
+                best, kept = error, _weights(network)
+        next(progress, None)
+        network.load_state_dict(kept)
+
+    @torch.no_grad()
+    def _held_out(self, network: DecoderNet, stage: _Stage, lab: Lab) -> float:
+        network.eval()
+        held = stage.held
+        release = tuple(part[held].to(lab.device) for part in stage.seen)
+        guess = network(release, stage.first[held].to(lab.device))
+        return self._loss(guess, stage.oracle.images[held].to(lab.device)).item()
+
+    def _loss(self, guess: Tensor, truth: Tensor) -> Tensor:
+        squared = (guess - truth).square().mean()
+        if self.loss == "mse":
+            return squared
+        similarity = fast_ssim(guess, truth, window_sigma(*truth.shape[-2:]))
+        return 0.5 * (guess - truth).abs().mean() + 0.5 * (1 - similarity) + squared
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """The ridge stage over the adversary's images, and which of them train and which are held out."""
+
+    oracle: Oracle
+    linear: regression.Ridge
+    first: Tensor
+    """Out-of-fold ridge images [m, c, h, w]"""
+    seen: Smashed
+    """One release of each image"""
+    fit: Tensor
+    held: Tensor
+    fresh: bool
+    """Query anew for every batch: the defence draws noise"""
+
+
+RIDGE_ROWS = 4000
+"""Most images the ridge stage is fitted on"""
+
+
+def _first_stage(view: View, images: Tensor, lab: Lab) -> _Stage:
+    oracle = view.oracle(images)
+    seen = oracle.ask()
+    features, flat_images = flat(seen), images.flatten(1)
+    own = torch.randperm(len(view.shadow), generator=lab.generator("split"))
+    # a copy goes where its original goes: held out together, or trained on together
+    groups = [own + len(own) * copy for copy in range(len(images) // len(own))]
+    held_out = max(4, len(own) // 12)
+    fit = torch.cat([group[held_out:] for group in groups])
+    rows = torch.cat([group[index::1] for index, group in enumerate(groups)])[:RIDGE_ROWS]
+    rows = rows[torch.randperm(len(rows), generator=lab.generator("rows"))]
+    linear = regression.fit(features[rows], flat_images[rows])
+    first = linear(features)
+    first[rows] = regression.out_of_fold(features[rows], flat_images[rows], linear.penalty)
+    return _Stage(oracle, linear, first.reshape_as(images), seen, fit, own[:held_out], view.stochastic)
+
+
+def _seen(stage: _Stage, rows: Tensor, lab: Lab) -> Smashed:
+    release = stage.oracle.ask(rows) if stage.fresh else tuple(part[rows] for part in stage.seen)
+    return tuple(part.to(lab.device) for part in release)
+
+
+def _weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+@torch.no_grad()
+def _apply(network: DecoderNet, release: Smashed, linear: regression.Ridge, lab: Lab) -> Tensor:
+    network.eval()
+    parts = []
+    for rows in torch.arange(len(release[0])).split(256):
+        part = tuple(tensor[rows] for tensor in release)
+        first = linear(flat(part)).reshape(len(rows), *network.input_shape)
+        parts.append(network(tuple(tensor.to(lab.device) for tensor in part), first.to(lab.device)).cpu())
+    return torch.cat(parts)
+
+
+class DecoderNet(nn.Module):
+    """(release, ridge image) → image. Works on a grid half or a quarter of the image's side, any cut and image shape."""
+
+    def __init__(
+        self, cut_shapes: list[tuple[int, ...]], input_shape: tuple[int, ...], width: int, blocks: int
+    ) -> None:
+        super().__init__()
+        self.input_shape = input_shape
+        channels, height, width_px = input_shape
+        self.factor = 2 if max(height, width_px) < 48 else 4
+        self.grid = (-(-height // self.factor), -(-width_px // self.factor))
+        cells = channels * self.factor**2
+        self.image = nn.Conv2d(cells, width, 3, padding=1)
+        self.stems = nn.ModuleList(_stem(shape, width, self.grid) for shape in cut_shapes)
+        self.body = nn.Sequential(*[Residual(width) for _ in range(blocks)])
+        self.out = nn.Conv2d(width, cells, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        assert self.out.bias is not None
+        nn.init.zeros_(self.out.bias)
+        self.scales = nn.ModuleList(_Standardise() for _ in cut_shapes)
+
+    def standardise(self, release: Smashed) -> None:
+        """Fix the mean and deviation by which each tensor of the release is scaled."""
+        for scale, part in zip(self.scales, release, strict=True):
+            assert isinstance(scale, _Standardise)
+            scale.fix(part)
+
+    def forward(self, release: Smashed, first: Tensor) -> Tensor:
+        """The ridge image plus what the network adds: [n, c, h, w] in [0, 1]."""
+        padded = self._pad(first)
+        hidden = self.image(nn.functional.pixel_unshuffle(padded, self.factor))
+        for scale, stem, part in zip(self.scales, self.stems, release, strict=True):
+            hidden = hidden + stem(scale(part))
+        added = nn.functional.pixel_shuffle(self.out(self.body(torch.relu(hidden))), self.factor)
+        image = first + added[..., : first.shape[-2], : first.shape[-1]]
+        # clamped, with the gradient let through: a page that is exactly white or black costs no loss, and none is stuck
+        return image + (image.clamp(0, 1) - image).detach()
+
+    def _pad(self, x: Tensor) -> Tensor:
+        down, right = self.grid[0] * self.factor - x.shape[-2], self.grid[1] * self.factor - x.shape[-1]
+        return nn.functional.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
+
+
+class _Standardise(nn.Module):
+    """Takes off the mean and divides by the deviation, both over the whole tensor's channel."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+
+    def fix(self, part: Tensor) -> None:
+        self.mean.copy_(part.float().mean())
+        self.std.copy_(part.float().std().clamp(min=1e-6))
+
+    def forward(self, part: Tensor) -> Tensor:
+        return (part.float() - self.mean) / self.std
+
+
+def _stem(shape: tuple[int, ...], width: int, grid: tuple[int, int]) -> nn.Module:
+    """From one tensor of the release to [n, width, *grid]."""
+    if len(shape) == 3 and shape[1] * shape[2] > 1:
+        return _MapStem(shape, width, grid)
+    numbers = int(torch.tensor(shape).prod()) if shape else 1
+    return _FlatStem(numbers, width, grid)
+
+
+class _MapStem(nn.Module):
+    """Feature maps: a convolution, then resized to the grid; larger maps are folded down first so that none is lost."""
+
+    def __init__(self, shape: tuple[int, ...], width: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.grid = grid
+        self.fold = max(1, min(shape[1] // grid[0], shape[2] // grid[1]))
+        self.conv = nn.Conv2d(shape[0] * self.fold**2, width, 3, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if self.fold > 1:
+            down, right = -maps.shape[-2] % self.fold, -maps.shape[-1] % self.fold
+            maps = nn.functional.pixel_unshuffle(nn.functional.pad(maps, (0, right, 0, down)), self.fold)
+        out = self.conv(maps)
+        if out.shape[-2:] == self.grid:
+            return out
+        return nn.functional.interpolate(out, size=self.grid, mode="bilinear", align_corners=False)
+
+
+class _FlatStem(nn.Module):
+    """Plain numbers: a linear layer to a coarse grid, widened by a convolution and enlarged."""
+
+    def __init__(self, numbers: int, width: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.grid = grid
+        self.coarse = (-(-grid[0] // 2), -(-grid[1] // 2))
+        self.linear = nn.Linear(numbers, width * self.coarse[0] * self.coarse[1])
+        self.width = width
+
+    def forward(self, rows: Tensor) -> Tensor:
+        coarse = self.linear(rows.flatten(1)).reshape(-1, self.width, *self.coarse)
+        return nn.functional.interpolate(coarse, size=self.grid, mode="bilinear", align_corners=False)

@@ -1,0 +1,1 @@
+"""What may be done at the cut against reconstruction: one defence per file, stackable in order."""

@@ -1,0 +1,104 @@
+"""Every floor, attack and ceiling on one axis: what guessing reaches, what was reached, what can be reached."""
+
+from __future__ import annotations
+
+import math
+
+from unsmash.records import Result, ThreatRecord
+from unsmash.report.adversaries import tones
+from unsmash.report.evidence import HEADLINE, Evidence, counted, proven, share
+from unsmash.report.parts import Axis, Group, Mark, Row
+from unsmash.report.words import THIN, bare, percent, span, spell, whole
+
+
+def axis(evidence: Evidence) -> Axis:
+    """The chart's groups from the least to the most that is known."""
+    groups = [_floors(evidence)]
+    colours = tones(evidence)
+    for threat in evidence.run.threats:
+        attacks = [entry for entry in evidence.results if entry.role == "attack" and entry.threat == threat.name]
+        if attacks:
+            best = evidence.best(threat.name)
+            rows = tuple(_row(entry, colours[threat.name], best=entry is best) for entry in attacks)
+            groups.append(Group(threat.title, _stand(threat), rows))
+    ceilings = [entry for entry in evidence.results if entry.role == "ceiling"]
+    if ceilings:
+        rows = tuple(_row(entry, colours.get(entry.threat, "shown0"), best=False) for entry in ceilings)
+        groups.append(Group("Best anyone could do", "ceilings, measured or proven", rows))
+    reached = [row.high or row.share or 0.0 for group in groups for row in group.rows]
+    top = 0.25 if max([*reached, evidence.limit or 0.0]) < 0.20 else 1.0
+    lede = (
+        f"Share of {whole(evidence.n)} private {evidence.nouns[1]} whose guess points to the right one. Thin bars are"
+        f" 95{THIN}% intervals{'' if len(evidence.runs) == 1 else ', the widest ends over the seeds'}."
+    )
+    if top < 1:
+        lede += " The axis ends at 25: everything, ceilings too, lies below 20."
+    return Axis(heading(evidence), lede, top, evidence.limit, tuple(groups))
+
+
+def _floors(evidence: Evidence) -> Group:
+    floors = [result for result in evidence.results if result.role == "floor"]
+    rows = [_row(result, "floor", best=False) for result in floors]
+    if not any("chance" in (result.kind, result.name) for result in floors) and evidence.n:
+        chance = 1 / evidence.n
+        rows.insert(
+            0, Row("Pure chance", f"one in {whole(evidence.n)}", "floor", "floor", percent(chance), share=chance)
+        )
+    return Group("Without the message", "floors: what guessing alone reaches", tuple(rows))
+
+
+def _stand(threat: ThreatRecord) -> str:
+    return "in your budget" if threat.asked else "not in your budget; shown"
+
+
+def _row(result: Result, tone: str, *, best: bool) -> Row:
+    score = result.scores.get(HEADLINE)
+    if result.failure or score is None:
+        return Row(result.title, f"did not finish: {result.failure or 'no number'}", "failed", tone, "not counted")
+    if proven(result):
+        note = result.summary.rstrip(".") or "proven"
+        return Row(result.title, note, "proven", "bound", f"≤ {percent(score.mean)}", share=score.mean)
+    mark: Mark = "ceiling" if result.role == "ceiling" else "floor" if result.role == "floor" else "attack"
+    note = result.summary.rstrip(".")
+    if not result.card.valid:
+        mark, note = "invalid", f"not counted: {_fault(result)}"
+    flat = score.high - score.low < 5e-4
+    return Row(
+        result.title,
+        note,
+        mark,
+        tone,
+        percent(score.mean),
+        "" if flat else span(score.low, score.high, ""),
+        score.mean,
+        score.low,
+        score.high,
+        best,
+    )
+
+
+def _fault(result: Result) -> str:
+    if result.card.evidence:
+        return result.card.evidence[0]
+    if result.card.collapsed:
+        return "nearly the same guess for every victim"
+    return "fails even where it should succeed" if result.card.strong is False else "a larger error than ridge"
+
+
+def heading(evidence: Evidence) -> str:
+    """The strongest sentence about all attacks that the numbers carry."""
+    attacks = evidence.attacks
+    neutral = f"What each attack reaches, between guessing and the best that is possible, of {whole(evidence.n)}"
+    if not attacks or not evidence.n:
+        return neutral
+    floors = [share(result) for result in evidence.results if result.role == "floor" and counted(result)]
+    weakest = min(share(result) for result in attacks)
+    times = math.floor(weakest / max([*floors, 1 / evidence.n]) + 1e-9)
+    if evidence.limit is not None and all(result.scores[HEADLINE].high <= evidence.limit for result in attacks):
+        return f"No attack goes beyond your limit of {bare(evidence.limit)} of {whole(evidence.n)} {evidence.nouns[1]}"
+    if times < 2:
+        return neutral
+    first = f"Every attack beats guessing by {spell(times)} times or more"
+    ceilings = [share(result) for result in evidence.results if result.role == "ceiling" and counted(result)]
+    below = bool(ceilings) and max(share(result) for result in attacks) <= min(ceilings)
+    return f"{first}, and stays below what is possible" if below else first

@@ -1,0 +1,146 @@
+"""The runs of one experiment as one body of evidence: seeds joined, and each adversary's strongest attack looked up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from unsmash.records import AdversaryVerdict, Card, Result, Run, Score, ThreatRecord, Verdict
+
+HEADLINE = "identification"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Finished runs (one a seed), the verdict on them, and their results joined over seeds."""
+
+    runs: tuple[Run, ...]
+    verdict: Verdict
+    results: tuple[Result, ...]
+
+    @property
+    def run(self) -> Run:
+        """The first run: pictures, victims and settings are told from it."""
+        return self.runs[0]
+
+    @property
+    def n(self) -> int:
+        """Victims, which are also the candidates."""
+        judged = [entry.n for entry in self.verdict.adversaries if entry.n]
+        scores = [result.scores[HEADLINE].n for result in self.results if HEADLINE in result.scores]
+        sizes = self.run.data.sizes.get("victims", 0) if self.run.data else 0
+        return (judged + scores + [sizes])[0]
+
+    @property
+    def nouns(self) -> tuple[str, str]:
+        """What one victim is called, and several."""
+        return self.run.data.noun if self.run.data else ("image", "images")
+
+    @property
+    def limit(self) -> float | None:
+        """The strictest share allowed to any adversary asked about."""
+        limits = [entry.limit for entry in self.verdict.adversaries if entry.limit is not None]
+        return min(limits, default=None)
+
+    @property
+    def asked(self) -> tuple[ThreatRecord, ...]:
+        """Adversaries that the verdict is about."""
+        return tuple(threat for threat in self.run.threats if threat.asked)
+
+    @property
+    def unasked(self) -> tuple[ThreatRecord, ...]:
+        """Adversaries that were measured and only shown."""
+        return tuple(threat for threat in self.run.threats if not threat.asked)
+
+    @property
+    def attacks(self) -> tuple[Result, ...]:
+        """Attacks that finished and whose number counts."""
+        return tuple(result for result in self.results if result.role == "attack" and counted(result))
+
+    def judged(self, threat: str) -> AdversaryVerdict | None:
+        """The verdict against one adversary, if there is one."""
+        return next((entry for entry in self.verdict.adversaries if entry.threat == threat), None)
+
+    def best(self, threat: str) -> Result | None:
+        """One adversary's strongest valid attack: the one the verdict names, else the highest."""
+        entry = self.judged(threat)
+        mine = [result for result in self.results if result.threat == threat and counted(result)]
+        if entry is not None:
+            return next((result for result in mine if result.name == entry.attack), None)
+        return max(mine, key=share, default=None)
+
+    def lead(self) -> AdversaryVerdict | None:
+        """Whom the headline is about: the weakest that is over when it leaks, the strongest tried when it passes."""
+        asked = {threat.name for threat in self.asked}
+        entries = [entry for entry in self.verdict.adversaries if entry.threat in asked]
+        if self.verdict.word == "passes":
+            return max(entries, key=lambda entry: entry.count, default=None)
+        return next((entry for entry in entries if entry.word == self.verdict.word), entries[0] if entries else None)
+
+
+def gather(runs: Sequence[Run], verdict: Verdict) -> Evidence:
+    """Join finished runs over their seeds, in the order of the first."""
+    names = list(dict.fromkeys(result.name for run in runs for result in run.results))
+    joined = [_join([result for run in runs for result in run.results if result.name == name]) for name in names]
+    return Evidence(tuple(runs), verdict, tuple(joined))
+
+
+def counted(result: Result) -> bool:
+    """The result has a number, and its strength card lets it count."""
+    return not result.failure and HEADLINE in result.scores and result.card.valid
+
+
+def proven(result: Result) -> bool:
+    """A ceiling from theory: it has no number for each victim, because it was not measured on any."""
+    score = result.scores.get(HEADLINE)
+    return result.role == "ceiling" and score is not None and not score.values and not result.ranks
+
+
+def share(result: Result) -> float:
+    """Share identified; 0 where it was not measured."""
+    return result.mean(HEADLINE) or 0.0
+
+
+def allowed(limit: float, n: int) -> int:
+    """The most victims a limit lets be found.
+
+    >>> allowed(0.05, 500), allowed(0.07, 100)
+    (25, 7)
+    """
+    return math.floor(limit * n + 1e-9)
+
+
+def _join(results: Sequence[Result]) -> Result:
+    done = [result for result in results if not result.failure]
+    if len(results) == 1 or not done:
+        return results[0]
+    first = done[0]
+    scores = {
+        name: _join_scores([result.scores[name] for result in done if name in result.scores]) for name in first.scores
+    }
+    strong = [result.card.strong for result in done]
+    ridge = [result.card.beats_ridge for result in done]
+    lost = len(results) - len(done)
+    evidence = first.card.evidence + ((f"Did not finish for {lost} of {len(results)} seeds.",) if lost else ())
+    card = Card(
+        strong=False if False in strong else None if None in strong else True,
+        collapsed=any(result.card.collapsed for result in done),
+        beats_ridge=False if False in ridge else None if None in ridge else True,
+        evidence=evidence,
+    )
+    return replace(first, scores=scores, card=card)
+
+
+def _join_scores(scores: Sequence[Score]) -> Score:
+    """Mean over seeds, between the lowest and the highest end of the seeds' intervals: wide rather than flattering."""
+    if len(scores) == 1:
+        return scores[0]
+    mean = sum(score.mean for score in scores) / len(scores)
+    return replace(
+        scores[0],
+        mean=mean,
+        low=min(score.low for score in scores),
+        high=max(score.high for score in scores),
+        method=f"mean of {len(scores)} seeds, widest ends",
+    )

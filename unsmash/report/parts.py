@@ -1,0 +1,225 @@
+"""What a report is made of: plain frozen data, every sentence already written, nothing measured here.
+
+`**bold**` and `` `code` `` are the only marks a sentence may carry; the templates turn them into elements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from unsmash.records import Word
+
+Mark = Literal["floor", "attack", "ceiling", "proven", "invalid", "failed"]
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many squares of one colour."""
+
+    tone: str
+    count: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Every victim as a square, sorted by how easily it is found."""
+
+    shares: tuple[Share, ...]
+    """Counts of victims; they add up to `n`"""
+    n: int
+    limit: int | None
+    """Victims that may be found; None where no adversary was asked about"""
+    caption: str
+    label: str
+    """The finding as one sentence, for those who cannot see it"""
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """One line of the verdict's table."""
+
+    name: str
+    title: str
+    note: str
+    tone: str
+    asked: bool
+    share: float | None
+    """None when no valid attack finished"""
+    value: str
+    limit: float | None
+    remark: str
+    state: Literal["over", "under", "unsure", "info"]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure with its name and what to hold it against."""
+
+    name: str
+    value: str
+    note: str
+    terms: tuple[str, ...] = ()
+    """What the budget asked of it"""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of the gallery, or only its rank when pictures are left out."""
+
+    source: str
+    """Data URI; empty without pictures"""
+    size: tuple[int, int]
+    alt: str
+    tag: str
+    hit: bool = False
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A column of the gallery."""
+
+    name: str
+    label: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Originals, what was sent and the guesses, for a few victims."""
+
+    heading: str
+    lede: str
+    rows: tuple[tuple[str, str], ...]
+    """Name and note of each row of tiles"""
+    groups: tuple[tuple[str, tuple[Victim, ...]], ...]
+    pictures: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class Who:
+    """What the judged adversaries can and cannot do; each item with a remark that may be empty."""
+
+    heading: str
+    can: tuple[tuple[str, str], ...]
+    cannot: tuple[tuple[str, str], ...]
+    shown: tuple[str, ...]
+    """Sentences on adversaries that were measured but not asked about"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the axis chart."""
+
+    title: str
+    note: str
+    mark: Mark
+    tone: str
+    value: str
+    interval: str = ""
+    share: float | None = None
+    low: float | None = None
+    high: float | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lines of the chart that belong to one adversary."""
+
+    title: str
+    note: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Every floor, attack and ceiling on one scale."""
+
+    heading: str
+    lede: str
+    top: float
+    """Share at the right end"""
+    limit: float | None
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """An audit worth running next."""
+
+    title: str
+    why: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """All numbers."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[str, ...]], ...]
+    """Title, note, one cell a column"""
+    caption: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One reason to trust the verdict, or not to."""
+
+    mark: Literal["✓", "✕", "?"]
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with the facts under it."""
+
+    heading: str
+    facts: tuple[Fact, ...] = ()
+    checks: tuple[Check, ...] = ()
+    lines: tuple[str, ...] = ()
+    suggestions: tuple[Suggestion, ...] = ()
+    entries: tuple[tuple[str, str], ...] = ()
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Body:
+    """Everything under the verdict of a run that finished."""
+
+    squares: Squares | None
+    adversaries: tuple[Adversary, ...]
+    n: int
+    limit: str
+    """Heading of the table's last column"""
+    facts: tuple[Fact, ...]
+    decision: str
+    gallery: Gallery
+    who: Who
+    axis: Axis
+    cost: Section
+    audits: Section
+    numbers: Table
+    trust: Section
+    edges: Section
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole report. `body` is None when no run finished."""
+
+    word: Word
+    title: str
+    crumb: str
+    run_id: str
+    headline: str
+    lines: tuple[str, ...]
+    warnings: tuple[str, ...]
+    body: Body | None
+    reproduce: Section
+    records: tuple[tuple[str, str], ...]
+    """Element id and JSON of each record laid into the page"""

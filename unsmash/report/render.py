@@ -1,0 +1,98 @@
+"""From a report to one HTML file: no script, no network, nothing but what the report holds."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from unsmash.records import Run, Verdict
+from unsmash.report import drawings, tiles
+from unsmash.report.parts import Report
+from unsmash.report.summarise import summarise
+from unsmash.report.words import THIN
+
+
+def render(report: Report) -> str:
+    """The report as one self-contained HTML page; the same report gives the same bytes."""
+    page = "report.html" if report.body is not None else "failed.html"
+    return _environment().get_template(page).render(report=report, body=report.body)
+
+
+def write(runs: Sequence[Run], verdict: Verdict, folder: Path | None, target: Path, images: bool = True) -> Path:
+    """Render the report of these runs into `target`, whole or not at all.
+
+    Args:
+        runs: one run a seed.
+        verdict: the judgement on them.
+        folder: run folder of the first, for its pictures.
+        target: the HTML file; its folder is made.
+        images: False leaves all pictures out.
+
+    Returns:
+        `target`.
+    """
+    page = render(summarise(runs, verdict, folder, images=images))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(page)
+        # mkstemp makes private files; a report is as readable as any other file its owner writes
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def rich(text: str) -> Markup:
+    """A sentence with its two marks turned into elements; everything else in it is escaped.
+
+    >>> str(rich("**5 of 9** <b> `x`"))
+    '<b>5 of 9</b> &lt;b&gt; <code>x</code>'
+    """
+    safe = re.sub(r"(?<=\d) %", f"{THIN}%", str(escape(text)))
+    safe = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", safe)
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", safe))
+
+
+def inert(json: str) -> Markup:
+    """JSON that may stand inside a script element: no `<` can end it or open a comment."""
+    return Markup(json.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def place(share: float, top: float) -> str:
+    """Where a share stands on an axis that ends at `top`, in per cent of its length.
+
+    >>> place(0.05, 0.25), place(0.3, 0.25)
+    ('20%', '100%')
+    """
+    return f"{min(max(share / top, 0.0), 1.0) * 100:.4g}%"
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(rich=rich, inert=inert)
+    environment.globals.update(sign=drawings.sign, waffle=drawings.waffle, place=place, icon=tiles.icon())
+    return environment

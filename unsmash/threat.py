@@ -1,0 +1,283 @@
+"""Who attacks: the grants an adversary holds, the secret it is after, and the view those grants open.
+
+An attack is handed a `View` and nothing else. A part that was not granted raises `ThreatError` on access, so an attack
+cannot use what its threat does not give it, by mistake or otherwise. The truth is never in a view.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from unsmash.errors import ThreatError
+from unsmash.lab import Lab
+from unsmash.records import ThreatRecord
+from unsmash.split.model import Shield, Smashed, SplitModel, as_tuple
+from unsmash.split.train import assert_eval
+
+
+class Grant(StrEnum):
+    """One thing an adversary may hold. The release itself and the defence's law are always known."""
+
+    QUERIES = "queries"
+    WEIGHTS = "weights"
+    ARCHITECTURE = "architecture"
+    SHADOW = "shadow"
+    LABELS = "labels"
+    CANDIDATES = "candidates"
+    GRADIENTS = "gradients"
+    TRAINING = "training"
+
+
+class Secret(StrEnum):
+    """What an attack is after."""
+
+    INPUTS = "inputs"
+    IDENTITY = "identity"
+    LABELS = "labels"
+    ATTRIBUTE = "attribute"
+    CLASS = "class"
+
+
+PLAIN = {
+    Grant.QUERIES: ("run the device half on images of their own", "run the device half"),
+    Grant.WEIGHTS: ("open the model's weights", "open the model's weights"),
+    Grant.ARCHITECTURE: ("know the network's layers", "know the network's layers"),
+    Grant.SHADOW: ("hold images of the same kind, none of them private ones", "hold images of the same kind"),
+    Grant.LABELS: ("know the true label of each private image", "know the labels of the private images"),
+    Grant.CANDIDATES: ("hold a list of candidates that has the private images in it", "hold a list of candidates"),
+    Grant.GRADIENTS: ("see the gradients of the training", "see the gradients of the training"),
+    Grant.TRAINING: ("take part in the training", "take part in the training"),
+}
+"""Each grant as the report says it: what such an adversary can do, and what another cannot"""
+
+
+class Threat(BaseModel):
+    """An adversary: a name, its grants, and how many releases of the same input it sees."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str = "query"
+    """query, repeat, gallery, or a name of your own"""
+    grants: tuple[Grant, ...] = (Grant.QUERIES, Grant.SHADOW)
+    """What it holds besides the releases and the defence's law"""
+    queries: int = Field(1, ge=1, le=4096)
+    """Releases of the same input it sees, each with fresh noise"""
+    asked: bool = True
+    """Counts for the verdict; otherwise its result is shown only"""
+
+    def allows(self, needs: frozenset[Grant]) -> bool:
+        """True when every grant that is needed is held."""
+        return needs <= set(self.grants)
+
+    def record(self, candidates: int) -> ThreatRecord:
+        """This adversary in plain words."""
+        title, subject = self._words(candidates)
+        messages = "every message" if self.queries == 1 else f"{self.queries} messages of the same image"
+        held = [PLAIN[grant][0] for grant in PLAIN if grant in self.grants]
+        missing = [PLAIN[grant][1] for grant in PLAIN if grant not in self.grants]
+        if self.queries == 1:
+            missing.append("see two messages of the same image")
+        can = (f"read {messages} that leaves the device", *held, "know the defence and how strong it is")
+        return ThreatRecord(
+            self.name, title, subject, self.queries, self.asked, can, tuple(missing), tuple(map(str, self.grants))
+        )
+
+    def _words(self, candidates: int) -> tuple[str, str]:
+        many = self.queries > 1
+        if Grant.CANDIDATES in self.grants:
+            sees = f"Sees {self.queries} messages" if many else "Sees one message"
+            return f"{sees}, holds the {candidates} candidates and the model", "Someone who holds the list of candidates can"
+        if Grant.WEIGHTS in self.grants:
+            return "Has the model's weights", "Someone with the model's weights can"
+        if many:
+            number = "Sixteen" if self.queries == 16 else str(self.queries)
+            return f"Sees {self.queries} messages of the same image", f"{number} messages of the same image let an outsider"
+        return "Sees one message", "One message lets an outsider"
+
+
+def standing(queries: int = 1) -> tuple[Threat, ...]:
+    """The adversaries of an audit when nobody names others: query (T1), gallery (T5, shown only), and with queries > 1 repeat (T4)."""
+    gallery = (Grant.WEIGHTS, Grant.CANDIDATES)
+    threats = [Threat(name="query")]
+    if queries > 1:
+        threats.append(Threat(name="repeat", queries=queries))
+    threats.append(Threat(name="gallery", grants=gallery, queries=1, asked=False))
+    if queries > 1:
+        threats.append(Threat(name="gallery_repeat", grants=gallery, queries=queries, asked=False))
+    return tuple(threats)
+
+
+@dataclass(frozen=True)
+class View:
+    """All that an adversary has. Parts that were not granted raise `ThreatError` on access."""
+
+    threat: Threat
+    repeats: tuple[Smashed, ...]
+    """The releases of the victims, k of them; each is a tuple of tensors [n, …]"""
+    input_shape: tuple[int, ...]
+    """[c, h, w] of the private images"""
+    classes: int
+    """Classes of the task; the label is −1 where the adversary does not know it"""
+    shield: Shield
+    """The defence's law: its noise, clip and masks, known to every adversary (a private copy)"""
+    _smash: Callable[[Tensor], Smashed]
+    _device: nn.Module
+    _shadow: tuple[Tensor, Tensor]
+    _labels: Tensor
+    _candidates: Tensor
+
+    @property
+    def release(self) -> Smashed:
+        """The best single estimate of each victim's release: the release itself, or what k of them pool to."""
+        return self.repeats[0] if len(self.repeats) == 1 else self.shield.pool(self.repeats)
+
+    @property
+    def victims(self) -> int:
+        """How many victims there are."""
+        return len(self.repeats[0][0])
+
+    @property
+    def stochastic(self) -> bool:
+        """True when two releases of one input differ."""
+        return self.shield.stochastic
+
+    def query(self, x: Tensor) -> Smashed:
+        """Releases of images of the adversary's own, pooled over as many draws as it sees of a victim."""
+        self._require(Grant.QUERIES)
+        return self._pooled(self._smash(x))
+
+    def oracle(self, images: Tensor) -> Oracle:
+        """The device half on a fixed set of images of the adversary's own, to be asked again and again."""
+        self._require(Grant.QUERIES)
+        return Oracle(images, self._smash(images), self._pooled)
+
+    def _pooled(self, z: Smashed) -> Smashed:
+        draws = len(self.repeats) if self.stochastic else 1
+        with torch.no_grad():
+            releases = [self.shield(z) for _ in range(draws)]
+        return releases[0] if draws == 1 else self.shield.pool(releases)
+
+    @property
+    def device(self) -> nn.Module:
+        """The device half with its weights, frozen, without the shield."""
+        self._require(Grant.WEIGHTS)
+        return self._device
+
+    @property
+    def shadow(self) -> Tensor:
+        """The adversary's images [m, c, h, w] in [0, 1]."""
+        self._require(Grant.SHADOW)
+        return self._shadow[0]
+
+    @property
+    def shadow_labels(self) -> Tensor:
+        """Labels of the adversary's images [m]; −1 where it does not know."""
+        self._require(Grant.SHADOW)
+        return self._shadow[1]
+
+    @property
+    def labels(self) -> Tensor:
+        """True labels of the victims [n]."""
+        self._require(Grant.LABELS)
+        return self._labels
+
+    @property
+    def candidates(self) -> Tensor:
+        """The candidate list [N, c, h, w]: all victims, in an order that tells nothing."""
+        self._require(Grant.CANDIDATES)
+        return self._candidates
+
+    def smash(self, x: Tensor) -> Smashed:
+        """The smashed data of images, before the shield; needs the weights."""
+        self._require(Grant.WEIGHTS)
+        with torch.no_grad():
+            return as_tuple(self._device(x))
+
+    def _require(self, grant: Grant) -> None:
+        if grant not in self.threat.grants:
+            held = ", ".join(self.threat.grants) or "nothing"
+            raise ThreatError(f"the threat {self.threat.name!r} grants {held}; the attack asked for {grant}")
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Answers queries about fixed images, with fresh noise each time. The device half itself runs once, to save time:
+    what an adversary sees is the same as if it ran anew.
+    """
+
+    images: Tensor
+    """[m, c, h, w]"""
+    _smashed: Smashed
+    _send: Callable[[Smashed], Smashed]
+
+    def ask(self, rows: Tensor | None = None) -> Smashed:
+        """The releases of all images, or of those rows."""
+        return self._send(self._smashed if rows is None else tuple(part[rows] for part in self._smashed))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is true, kept from the attacks: the victims, and the secret order of the candidate list."""
+
+    victims: Tensor
+    labels: Tensor
+    order: Tensor
+    """Candidate j is victim order[j]"""
+    shadow: Tensor
+    shadow_labels: Tensor
+    classes: int
+
+    @property
+    def place(self) -> Tensor:
+        """Where in the candidate list each victim stands."""
+        return self.order.argsort()
+
+
+def make_scene(victims: Tensor, labels: Tensor, shadow: Tensor, shadow_labels: Tensor, classes: int, lab: Lab) -> Scene:
+    """Fix the secret order of the candidate list."""
+    order = torch.randperm(len(victims), generator=lab.generator("candidates"))
+    return Scene(victims, labels, order, shadow, shadow_labels, classes)
+
+
+def observe(model: SplitModel, scene: Scene, threat: Threat, lab: Lab, *, batch: int = 256) -> View:
+    """Send the victims over the cut k times and open the view that the threat grants."""
+    assert_eval(model)
+    frozen = copy.deepcopy(model).requires_grad_(False)
+    draws = threat.queries if model.shield.stochastic else 1
+    lab = lab.at(f"observe/k{threat.queries}")
+
+    frozen_shield = copy.deepcopy(frozen.shield).cpu()
+
+    @torch.no_grad()
+    def smash(x: Tensor) -> Smashed:
+        parts = [frozen.smash(part.to(lab.device)) for part in x.split(batch)]
+        return tuple(torch.cat([part[index] for part in parts]).cpu() for index in range(len(parts[0])))
+
+    with lab.seeded("release"):
+        sent = smash(scene.victims)
+        with torch.no_grad():
+            repeats = tuple(frozen_shield(sent) for _ in range(draws))
+    return View(
+        threat=threat,
+        repeats=repeats,
+        input_shape=tuple(scene.victims.shape[1:]),
+        classes=scene.classes,
+        shield=frozen_shield,
+        _smash=smash,
+        _device=frozen.device,
+        _shadow=(scene.shadow, scene.shadow_labels),
+        _labels=scene.labels,
+        _candidates=scene.victims[scene.order],
+    )
+
+
+def granted(view: View, *grants: Grant) -> View:
+    """The same view under more grants: what a floor is given, which is no adversary."""
+    return replace(view, threat=view.threat.model_copy(update={"grants": (*view.threat.grants, *grants)}))

@@ -221,6 +221,8 @@ class Run:
     """Floors, attacks and ceilings, weakest first inside each threat"""
     dependence: dict[str, Score] = field(default_factory=dict)
     """Distance correlation of input and release: `dcor` (bias-corrected) and `dcor_compat` (the field's squared form)"""
+    recogniser: Score | None = None
+    """Share of the true images that the independent recogniser reads rightly: the ceiling of `recognition`"""
     pictures: Pictures = field(default_factory=Pictures)
     notes: tuple[str, ...] = ()
     budget: str = "identification>0.05"

@@ -33,6 +33,9 @@ class Data(Component):
     default: ClassVar[bool] = False
     """True for the one set that is taken where none is named"""
 
+    usual_model: ClassVar[str] = "small_resnet"
+    """Kind of the model taken where none is named"""
+
     train: Count = None
     """Images that train the target; none: a share of what there is"""
 

@@ -14,6 +14,7 @@ class Digits(Data):
     """1,797 handwritten digits of UCI, 8×8 grey with 17 levels: loads at once, trains in seconds."""
 
     kind: Literal["digits"] = "digits"
+    usual_model: ClassVar = "splitnn"
     noun: ClassVar = ("digit", "digits")
     tiny: ClassVar = {"train": 80, "shadow": 80, "validator": 40, "val": 20, "victims": 20}
 

@@ -14,6 +14,7 @@ class LfwSubset(Data):
     """100 faces of Labeled Faces in the Wild and 100 patches of background, 25×25 grey: which are faces."""
 
     kind: Literal["lfw_subset"] = "lfw_subset"
+    usual_model: ClassVar = "splitnn"
     noun: ClassVar = ("image", "images")
     tiny: ClassVar = {"train": 40, "shadow": 40, "validator": 20, "val": 20, "victims": 20}
 

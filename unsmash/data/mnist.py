@@ -13,6 +13,7 @@ class Mnist(Data):
     """MNIST, 28×28 grey: the sets that train come from its training file, the held-out ones from its test file."""
 
     kind: Literal["mnist"] = "mnist"
+    usual_model: ClassVar = "splitnn"
     noun: ClassVar = ("digit", "digits")
     tiny: ClassVar = {"train": 80, "shadow": 80, "validator": 40, "val": 20, "victims": 20}
 

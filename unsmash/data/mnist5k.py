@@ -14,6 +14,7 @@ class Mnist5k(Data):
     """5,000 digits of MNIST's training file, 500 of each, 28×28 grey: the first run without a network."""
 
     kind: Literal["mnist5k"] = "mnist5k"
+    usual_model: ClassVar = "splitnn"
     noun: ClassVar = ("digit", "digits")
     default: ClassVar = True
     tiny: ClassVar = {"train": 80, "shadow": 80, "validator": 40, "val": 20, "victims": 20}

@@ -23,6 +23,7 @@ class Omniglot(Data):
     """
 
     kind: Literal["omniglot"] = "omniglot"
+    usual_model: ClassVar = "omniglot_cnn"
     noun: ClassVar = ("letter", "letters")
     tiny: ClassVar = {
         "train": 80,

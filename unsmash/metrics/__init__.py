@@ -1,5 +1,1 @@
 """How much a guess gives away: plain functions by family, and one `Metric` line each that says unit and direction."""
-
-from unsmash.metrics.base import Metric
-
-__all__ = ["Metric"]

@@ -20,7 +20,8 @@ def tones(evidence: Evidence) -> dict[str, str]:
     for threat in evidence.run.threats:
         entry = evidence.judged(threat.name)
         word = entry.word if entry is not None else evidence.verdict.word
-        family = {"leaks": "leak", "passes": "pass", "inconclusive": "unsure"}[word] if threat.asked else "shown"
+        family = {"leaks": "leak", "passes": "pass", "inconclusive": "unsure"}[word]
+        family = family if evidence.is_asked(threat) else "shown"
         depth = used.get(family, 0)
         used[family] = depth + 1
         colours[threat.name] = f"{family}{min(depth, 3)}"
@@ -38,13 +39,13 @@ def _adversary(evidence: Evidence, threat: ThreatRecord, tone: str) -> Adversary
     found = None if best is None else share(best)
     if entry is not None and entry.attack and entry.n:
         found = entry.count / entry.n
-    remark, state = _remark(threat, entry, found)
+    remark, state = _remark(entry, found) if evidence.is_asked(threat) else ("not in your budget; shown", "info")
     return Adversary(
         name=threat.name,
         title=threat.title,
         note="" if best is None else _note(evidence, entry, best.title),
         tone=tone,
-        asked=threat.asked,
+        asked=evidence.is_asked(threat),
         share=found,
         value="not counted" if found is None else percent(found),
         limit=entry.limit if entry is not None and entry.limit is not None else evidence.limit,
@@ -63,9 +64,11 @@ def _note(evidence: Evidence, entry: AdversaryVerdict | None, title: str) -> str
     )
 
 
-def _remark(threat: ThreatRecord, entry: AdversaryVerdict | None, found: float | None) -> tuple[str, str]:
-    if not threat.asked or entry is None:
-        return "not in your budget; shown", "info"
+def _remark(entry: AdversaryVerdict | None, found: float | None) -> tuple[str, str]:
+    if entry is None:
+        return "not judged", "info"
+    if entry.limit is None:
+        return "no limit in your budget", "info"
     if entry.word == "leaks":
         times = found / entry.limit if found and entry.limit else 0.0
         return (f"✕ {times:.0f} times over" if times >= 1.5 else "✕ over your limit"), "over"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from unsmash.records import Result, ThreatRecord
+from unsmash.records import Result
 from unsmash.report.adversaries import tones
 from unsmash.report.evidence import HEADLINE, Evidence, counted, proven, share
 from unsmash.report.parts import Axis, Group, Mark, Row
@@ -20,7 +20,11 @@ def axis(evidence: Evidence) -> Axis:
         if attacks:
             best = evidence.best(threat.name)
             rows = tuple(_row(entry, colours[threat.name], best=entry is best) for entry in attacks)
-            groups.append(Group(threat.title, _stand(threat), rows))
+            groups.append(
+                Group(
+                    threat.title, "in your budget" if evidence.is_asked(threat) else "not in your budget; shown", rows
+                )
+            )
     ceilings = [entry for entry in evidence.results if entry.role == "ceiling"]
     if ceilings:
         rows = tuple(_row(entry, colours.get(entry.threat, "shown0"), best=False) for entry in ceilings)
@@ -45,10 +49,6 @@ def _floors(evidence: Evidence) -> Group:
             0, Row("Pure chance", f"one in {whole(evidence.n)}", "floor", "floor", percent(chance), share=chance)
         )
     return Group("Without the message", "floors: what guessing alone reaches", tuple(rows))
-
-
-def _stand(threat: ThreatRecord) -> str:
-    return "in your budget" if threat.asked else "not in your budget; shown"
 
 
 def _row(result: Result, tone: str, *, best: bool) -> Row:
@@ -98,7 +98,9 @@ def heading(evidence: Evidence) -> str:
         return f"No attack goes beyond your limit of {bare(evidence.limit)} of {whole(evidence.n)} {evidence.nouns[1]}"
     if times < 2:
         return neutral
-    first = f"Every attack beats guessing by {spell(times)} times or more"
+    left_out = any(result.role == "attack" and not counted(result) for result in evidence.results)
+    every = "Every attack that counts" if left_out else "Every attack"
+    first = f"{every} beats guessing by {spell(times)} times or more"
     ceilings = [share(result) for result in evidence.results if result.role == "ceiling" and counted(result)]
     below = bool(ceilings) and max(share(result) for result in attacks) <= min(ceilings)
     return f"{first}, and stays below what is possible" if below else first

@@ -67,12 +67,12 @@ def cost(evidence: Evidence) -> Section:
         cards.append(Fact("Bytes sent", whole(split.bytes_sent), _bytes_text(evidence), _terms(evidence, "bytes")))
     if evidence.run.latency_ms:
         value = milliseconds(evidence.run.latency_ms[0])
-        cards.append(Fact("Time", value, _time_text(evidence), _terms(evidence, "latency", "time", "ms")))
+        cards.append(Fact("Time", value, _time_text(evidence), _terms(evidence, "latency")))
     return Section(heading(evidence), tuple(cards))
 
 
-def _terms(evidence: Evidence, *names: str) -> tuple[str, ...]:
-    return tuple(term for term in evidence.verdict.terms if any(term.lstrip().startswith(name) for name in names))
+def _terms(evidence: Evidence, metric: str) -> tuple[str, ...]:
+    return tuple(term for term in evidence.verdict.terms if term.startswith(metric))
 
 
 def _accuracy_text(evidence: Evidence) -> str:

@@ -46,17 +46,22 @@ class Evidence:
     @property
     def asked(self) -> tuple[ThreatRecord, ...]:
         """Adversaries that the verdict is about."""
-        return tuple(threat for threat in self.run.threats if threat.asked)
+        return tuple(threat for threat in self.run.threats if self.is_asked(threat))
 
     @property
     def unasked(self) -> tuple[ThreatRecord, ...]:
         """Adversaries that were measured and only shown."""
-        return tuple(threat for threat in self.run.threats if not threat.asked)
+        return tuple(threat for threat in self.run.threats if not self.is_asked(threat))
 
     @property
     def attacks(self) -> tuple[Result, ...]:
         """Attacks that finished and whose number counts."""
         return tuple(result for result in self.results if result.role == "attack" and counted(result))
+
+    def is_asked(self, threat: ThreatRecord) -> bool:
+        """The verdict is about this adversary: the run asked for it, or the budget has a limit for it."""
+        entry = self.judged(threat.name)
+        return threat.asked or (entry is not None and entry.limit is not None)
 
     def judged(self, threat: str) -> AdversaryVerdict | None:
         """The verdict against one adversary, if there is one."""
@@ -83,6 +88,8 @@ def gather(runs: Sequence[Run], verdict: Verdict) -> Evidence:
     """Join finished runs over their seeds, in the order of the first."""
     names = list(dict.fromkeys(result.name for run in runs for result in run.results))
     joined = [_join([result for run in runs for result in run.results if result.name == name]) for name in names]
+    if len(runs) > 1:
+        joined = [_as_judged(result, verdict) for result in joined]
     return Evidence(tuple(runs), verdict, tuple(joined))
 
 
@@ -130,6 +137,15 @@ def _join(results: Sequence[Result]) -> Result:
         evidence=evidence,
     )
     return replace(first, scores=scores, card=card)
+
+
+def _as_judged(result: Result, verdict: Verdict) -> Result:
+    """The verdict's own interval for the attack it names, so that no page shows two for one thing."""
+    for entry in verdict.adversaries:
+        score = result.scores.get(HEADLINE)
+        if entry.attack == result.name and entry.threat == result.threat and score is not None:
+            return replace(result, scores={**result.scores, HEADLINE: replace(score, low=entry.low, high=entry.high)})
+    return result
 
 
 def _join_scores(scores: Sequence[Score]) -> Score:

@@ -34,17 +34,22 @@ def lines(evidence: Evidence) -> tuple[str, ...]:
     verdict = evidence.verdict
     first = suggestions(evidence)[0]
     spoken = {"leaks": _leaks, "passes": _passes, "inconclusive": _inconclusive}[verdict.word](evidence, first)
-    return tuple(line for line in (*spoken, *_reasons(verdict)) if line)
+    told = _reasons(verdict)
+    ordered = [*spoken, *told] if verdict.word == "inconclusive" else [*told, *spoken]
+    return tuple(line for line in ordered if line)
 
 
 def _reasons(verdict: Verdict) -> list[str]:
     """Reasons that the sentence itself does not already say; a broken accuracy or byte limit is one."""
     said = verdict.sentence.lower()
-    return [
+    told = [
         f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
         for reason in verdict.reasons
         if reason.rstrip(".").lower() not in said
     ]
+    if told and verdict.word == "passes" and verdict.exit_code:
+        told[0] = f"**The leakage is within your budget, the rest is not:** {told[0]}"
+    return told
 
 
 def _leaks(evidence: Evidence, first: Suggestion) -> list[str]:
@@ -83,7 +88,7 @@ def _inconclusive(evidence: Evidence, first: Suggestion) -> list[str]:
     return [" ".join(dict.fromkeys(own)), why, f"**Do next:** {first.title}. {first.why}"]
 
 
-def warnings(runs: Sequence[Run]) -> tuple[str, ...]:
+def warnings(runs: Sequence[Run], verdict: Verdict) -> tuple[str, ...]:
     """What must be read with the verdict: images in two sets, seeds that did not finish."""
     found = []
     shared = max((run.data.contamination for run in runs if run.data is not None), default=0)
@@ -92,9 +97,9 @@ def warnings(runs: Sequence[Run]) -> tuple[str, ...]:
             f"**{plural(shared, ('image stands', 'images stand'))} in two sets that must be apart:** these numbers may"
             " flatter the attacker; allowed by `--allow-contamination`."
         )
-    failed = [run for run in runs if run.failure is not None]
-    for run in failed:
-        assert run.failure is not None
+    for run in runs:
+        if run.failure is None or (len(runs) == 1 and run.failure.message in verdict.sentence):
+            continue
         seed = f"Seed {run.seed} did" if len(runs) > 1 else "The run did"
         text = f"{run.failure.message.rstrip('.')} ({run.failure.error})"
         found.append(f"**{seed} not finish, in stage {run.failure.stage}:** {text}.")

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from unsmash.records import Result, Run
 from unsmash.report import tiles
-from unsmash.report.evidence import HEADLINE, Evidence
+from unsmash.report.evidence import HEADLINE, Evidence, counted
 from unsmash.report.parts import Gallery, Tile, Victim
 from unsmash.report.words import listed, plural, spell, whole
 
@@ -32,7 +32,7 @@ class Album:
 def open_album(run: Run, folder: Path | None, *, images: bool) -> Album:
     """Read the first run's pictures. A missing or damaged file is a sentence in the report, not an error."""
     if not images:
-        return Album("Pictures are left out of this page (--no-images); the ranks stay.")
+        return Album("Pictures are left out of this page (`--no-images`); the ranks stay.")
     if folder is None or not (folder / FILE).is_file():
         return Album(f"No pictures: this run has no {FILE}, so only the ranks are shown.")
     try:
@@ -64,7 +64,7 @@ def gallery(evidence: Evidence, album: Album) -> Gallery:
             groups.append((title, tuple(_victim(evidence, album, shown, place) for place in places)))
     return Gallery(
         _heading(evidence, album),
-        _lede(evidence),
+        _lede(evidence, album),
         tuple(rows),
         tuple(groups),
         album.original is not None,
@@ -78,7 +78,8 @@ def _result(run: Run, name: str) -> Result | None:
 
 def _row_note(run: Run, result: Result) -> str:
     threat = next((threat for threat in run.threats if threat.name == result.threat), None)
-    return "without the message" if threat is None else plural(threat.queries, ("message", "messages"))
+    note = "without the message" if threat is None else plural(threat.queries, ("message", "messages"))
+    return note if counted(result) else f"{note}, not counted"
 
 
 def _victim(evidence: Evidence, album: Album, shown: list[Result], place: int) -> Victim:
@@ -145,12 +146,13 @@ def _heading(evidence: Evidence, album: Album) -> str:
     return f"Few guesses point to the right {evidence.nouns[0]}"
 
 
-def _lede(evidence: Evidence) -> str:
+def _lede(evidence: Evidence, album: Album) -> str:
     one = evidence.nouns[0]
     seed = f" Seed {evidence.run.seed}, the first of {spell(len(evidence.runs))}." if len(evidence.runs) > 1 else ""
+    sign = "● means" if album.original is None else "A thick frame and ● mean"
     return (
-        f"Each column is one private {one}. A thick frame and ● mean the guess matches its true {one} better than"
-        f" any of the other {whole(evidence.n - 1)}; else the rank of the true one is given.{seed}"
+        f"Each column is one private {one}. {sign} the guess matches its true {one} better than any of the other"
+        f" {whole(evidence.n - 1)}; else the rank of the true one is given.{seed}"
     )
 
 

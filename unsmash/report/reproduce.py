@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unsmash.records import Run
+from unsmash.records import Run, Verdict
 from unsmash.report.parts import Section
 from unsmash.report.words import duration, listed, plural, whole
 
 
-def reproduce(runs: Sequence[Run]) -> Section:
+def reproduce(runs: Sequence[Run], verdict: Verdict) -> Section:
     """The command and a list of facts, empty ones left out."""
     run = runs[0]
     seeds = ", ".join(str(entry.seed) for entry in runs)
     entries = [
         ("Experiment", f"`{run.id}`"),
-        ("Budget", f"`{run.budget}`"),
+        ("Failed", " ".join(_failure(run) for run in runs if run.failure is not None)),
+        ("Budget", "; ".join((f"`{verdict.budget}`", *verdict.terms))),
         ("Data", _data(run)),
         ("Fingerprint", f"`{run.data.fingerprint}` (every set's pixels and labels, hashed)" if run.data else ""),
         ("Model", _model(run)),
@@ -31,6 +32,11 @@ def reproduce(runs: Sequence[Run]) -> Section:
         entries=tuple((name, text) for name, text in entries if text),
         command=run.command,
     )
+
+
+def _failure(run: Run) -> str:
+    failure = run.failure
+    return "" if failure is None else f"{failure.error} in stage {failure.stage}: {failure.message.rstrip('.')}."
 
 
 def _data(run: Run) -> str:

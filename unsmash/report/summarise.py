@@ -49,9 +49,9 @@ def summarise(runs: Sequence[Run], verdict: Verdict, folder: Path | None, *, ima
         run_id=evidence.run.id,
         headline=bold_count(verdict.sentence),
         lines=lines(evidence) if finished else (),
-        warnings=warnings(runs),
+        warnings=warnings(runs, verdict),
         body=_body(evidence, folder, images) if finished else None,
-        reproduce=reproduce(runs),
+        reproduce=reproduce(runs, verdict),
         records=_records(runs, verdict),
     )
 
@@ -81,7 +81,7 @@ def _records(runs: Sequence[Run], verdict: Verdict) -> tuple[tuple[str, str], ..
     if len(first) > MOST_JSON:
         first = dumps(_without_victims(runs[0]))
     rest = [(f"run-{place}", dumps(_without_victims(run))) for place, run in enumerate(runs[1:], start=2)]
-    return (("run", first), *rest, ("verdict", dumps(verdict)))
+    return (("run", first), *rest, ("judgement", dumps(verdict)))
 
 
 def _without_victims(run: Run) -> Run:

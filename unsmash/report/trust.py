@@ -48,6 +48,10 @@ def strong(evidence: Evidence) -> Check:
         return Check("✕", "Strong", f"No attack of an adversary in your budget gave a number that counts.{aside}")
     if evidence.verdict.word == "leaks":
         return Check("✓", "Strong", f"{proofs or 'What is over your limit was reached with the defence on.'}{aside}")
+    if weak:
+        faults = " ".join(dict.fromkeys(line for result in weak for line in result.card.evidence))
+        reason = faults or "It fails where it should succeed, or does worse than ridge."
+        return Check("✕", "Strong", f"{listed(result.title for result in weak)}, not counted: {reason}")
     if all(result.card.good for result in key):
         text = proofs or "Each succeeds on the undefended shallow cut."
         return Check("✓", "Strong", f"{text} A weak attacker would make any defence look good.{aside}")

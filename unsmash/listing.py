@@ -1,0 +1,136 @@
+"""What can be chosen: the cuts of a model, and every component with its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_core import PydanticUndefined
+
+from unsmash.component import Component, discover
+from unsmash.errors import ConfigError
+from unsmash.experiment import FAMILIES
+from unsmash.experiment import component as parse
+from unsmash.lab import Lab
+from unsmash.models.base import Model
+
+SHAPES = {"torchvision": (3, 224, 224), "own": (3, 224, 224), "small_resnet": (3, 64, 64), "omniglot_cnn": (1, 105, 105)}
+"""Input that a model's cuts are listed for when no shape is given; the others take 1×28×28"""
+
+
+def cuts(settings: dict[str, Any], shape: str, classes: int) -> list[dict[str, Any]]:
+    """A row for each place where the model may be cut, in the order it runs."""
+    import torch
+
+    from unsmash.split import candidates
+
+    model = parse(settings, "model", "model")
+    assert isinstance(model, Model)
+    size = _shape(shape) if shape else SHAPES.get(model.kind, (1, 28, 28))
+    net = model.build(size, classes, Lab()).eval()
+    example = torch.rand(2, *size, generator=torch.Generator().manual_seed(0))
+    entry = model.entry()
+    return [
+        {
+            "at": row.name,
+            "tensors": row.tensors,
+            "shapes": [list(one) for one in row.shapes],
+            "bytes": row.bytes,
+            "input_ratio": row.input_ratio,
+            "device_macs": row.device_macs,
+            "device_parameters": row.device_parameters,
+            "also": list(row.aliases),
+        }
+        for row in candidates(net, entry(example) if entry is not None else example)
+    ]
+
+
+def kinds(name: str | None) -> list[dict[str, Any]]:
+    """Every component, those of one family, or one kind, with each setting's meaning, range and default.
+
+    Raises:
+        ConfigError: no family or kind of that name.
+    """
+    rows = [
+        _describe(family, kind, cls) for family, (package, base) in FAMILIES.items() for kind, cls in discover(package, base).items()
+    ]
+    if name is None:
+        return rows
+    chosen = [row for row in rows if name in (row["family"], row["kind"])]
+    if not chosen:
+        raise ConfigError("kinds", got=name, allowed=[*FAMILIES, *(row["kind"] for row in rows)])
+    return chosen
+
+
+def _describe(family: str, kind: str, cls: type[Component]) -> dict[str, Any]:
+    properties = cls.model_json_schema().get("properties", {})
+    fields = [
+        {
+            "name": name,
+            "default": None if field.default is PydanticUndefined else field.default,
+            "allowed": _allowed(properties.get(name, {})),
+            "help": " ".join((field.description or "").split()),
+        }
+        for name, field in cls.model_fields.items()
+        if name != "kind"
+    ]
+    row: dict[str, Any] = {"family": family, "kind": kind, "summary": cls.summary(), "settings": fields}
+    if family == "attacks":
+        row["role"], row["needs"] = cls.role, sorted(cls.needs)  # type: ignore[attr-defined]
+    return row
+
+
+def _allowed(schema: dict[str, Any]) -> str:
+    options = schema.get("anyOf", [schema])
+    return " or ".join(_range(option) for option in options if option.get("type") != "null") or "any"
+
+
+def _range(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    low = f"≥ {schema['minimum']:g}" if "minimum" in schema else (f"> {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else "")
+    high = f"≤ {schema['maximum']:g}" if "maximum" in schema else (f"< {schema['exclusiveMaximum']:g}" if "exclusiveMaximum" in schema else "")
+    return " ".join(part for part in (str(schema.get("type", "any")), low, high) if part)
+
+
+def print_cuts(rows: Sequence[dict[str, Any]], hidden: int) -> None:
+    """A table of cuts."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title, justify in (("cut after", "left"), ("sends", "left"), ("bytes", "right"), ("× image", "right"), ("device MACs", "right"), ("device params", "right")):
+        table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        shapes = " + ".join("×".join(map(str, shape)) for shape in row["shapes"])
+        table.add_row(row["at"], shapes, f"{row['bytes']:,}", f"{row['input_ratio']:.3g}", f"{row['device_macs']:,}", f"{row['device_parameters']:,}")
+    console = Console()
+    console.print(table)
+    if hidden:
+        console.print(f"{hidden} further places send several tensors: --all lists them.")
+
+
+def print_kinds(rows: Sequence[dict[str, Any]], detailed: bool) -> None:
+    """Components by family; with every setting when one was asked for."""
+    from rich.console import Console
+
+    console, family = Console(highlight=False, soft_wrap=True), ""
+    for row in rows:
+        if row["family"] != family:
+            family = row["family"]
+            console.print(f"\n[bold]{family}[/]")
+        console.print(f"  [cyan]{row['kind']:<16}[/]", end="")
+        console.print(row["summary"], markup=False)
+        for field in row["settings"] if detailed else ():
+            default = "" if field["default"] is None else f" (default {field['default']})"
+            console.print(f"      {field['name']}: {field['help']}; {field['allowed']}{default}", markup=False)
+        if detailed and row.get("needs"):
+            console.print(f"      needs: {', '.join(row['needs'])}", markup=False)
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ConfigError("--shape", got=text, allowed="channels×height×width, such as 3x224x224")
+    return int(parts[0]), int(parts[1]), int(parts[2])

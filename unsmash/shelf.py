@@ -1,0 +1,144 @@
+"""Stored runs for the command line: list, show, and write their reports anew. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unsmash import report
+from unsmash.errors import ConfigError
+from unsmash.judge import judge
+from unsmash.records import Result, Run
+from unsmash.store import REPORT, RUN, VERDICT, Store, write_record
+
+
+def locate(run: str, out: Path) -> tuple[Store, str]:
+    """The store and id of a run given by id or by its folder."""
+    path = Path(run)
+    if (path / RUN).is_file():
+        return Store(path.parent), path.resolve().name
+    return Store(out), run
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    """One row a run, oldest first."""
+    store = Store(out)
+    return [_row(store, run) for run in store.runs()]
+
+
+def _row(store: Store, run: Run) -> dict[str, Any]:
+    attacks = [result for result in run.of_role("attack") if "identification" in result.scores]
+    best = max(attacks, key=lambda result: result.scores["identification"].mean, default=None)
+    verdict = store.verdict(run.id)
+    split = run.split
+    return {
+        "id": run.id,
+        "verdict": "failed" if run.failure else (verdict.word if verdict else judge([run], run.budget).word),
+        "data": run.experiment.get("data", {}).get("kind", ""),
+        "model": split.model if split else run.experiment.get("model", {}).get("kind", ""),
+        "at": run.experiment.get("at", ""),
+        "defences": list(split.defences) if split else [],
+        "seed": run.seed,
+        "identification": best.scores["identification"].mean if best else None,
+        "attack": best.name if best else None,
+        "accuracy": run.utility.accuracy.mean if run.utility and run.utility.accuracy else None,
+        "seconds": run.seconds.get("total"),
+        "started": run.started,
+    }
+
+
+def print_rows(rows: Sequence[dict[str, Any]], out: Path) -> None:
+    """A table of runs."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not rows:
+        console.print(f"No runs in {out} yet: `unsmash audit` makes one.", markup=False)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("run", "verdict", "data", "model", "cut", "defence", "seed", "identified", "accuracy", "took"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(
+            row["id"], row["verdict"], row["data"], row["model"], row["at"], " + ".join(row["defences"]) or "–",
+            str(row["seed"]), _percent(row["identification"]), _percent(row["accuracy"]),
+            f"{row['seconds']:.0f} s" if row["seconds"] else "–",
+        )  # fmt: skip
+    console.print(table)
+
+
+def print_run(store: Store, name: str) -> None:
+    """Verdict and figures of one run."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    run = store.load(name)
+    verdict = store.verdict(name) or judge([run], run.budget)
+    console = Console(highlight=False)
+    console.print(f"[bold]{verdict.word.capitalize()}.[/] ", end="")
+    console.print(verdict.sentence, markup=False)
+    if run.failure:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("", "identified", "95 % interval", "recognised", "SSIM", "PSNR dB", "MSE", "counted"):
+        table.add_column(title, overflow="fold")
+    for result in run.results:
+        table.add_row(result.name, *_figures(result))
+    console.print(table)
+    n = run.data.sizes["victims"] if run.data else 0
+    console.print(f"n = {n} victims, data range [0, 1], budget {verdict.budget}, report {store.folder(name) / REPORT}", markup=False)
+
+
+def _figures(result: Result) -> list[str]:
+    if result.failure:
+        return [result.failure, "", "", "", "", "", "no"]
+    identified = result.scores["identification"]
+    interval = f"{_percent(identified.low)} – {_percent(identified.high)}"
+    counted = "floor" if result.role == "floor" else ("yes" if result.card.valid else "no")
+    cells = [_percent(identified.mean), interval, _percent(result.mean("recognition"))]
+    return [*cells, _number(result, "ssim", 3), _number(result, "psnr", 1), _number(result, "mse", 4), counted]
+
+
+def write_reports(runs: Sequence[str], out: Path, fail_if: str | None, target: Path | None, *, images: bool) -> list[Path]:
+    """Write a report for each experiment among the runs; seeds of one experiment share a report.
+
+    Raises:
+        ConfigError: one target was named for several experiments.
+    """
+    groups: dict[str, list[tuple[Store, Run]]] = {}
+    for run in runs:
+        store, name = locate(run, out)
+        record = store.load(name)
+        groups.setdefault(_without_seed(record), []).append((store, record))
+    if target is not None and len(groups) > 1:
+        raise ConfigError("--to", got=str(target), allowed="one experiment's runs", hint=f"These are {len(groups)} experiments")
+    files = []
+    for members in groups.values():
+        store, first = members[0]
+        verdict = judge([run for _, run in members], fail_if or first.budget)
+        folder = store.folder(first.id)
+        if target is None:
+            write_record(folder / VERDICT, verdict)
+        records = [run for _, run in members]
+        files.append(report.write(records, verdict, folder, target or folder / REPORT, images=images))
+    return files
+
+
+def _without_seed(run: Run) -> str:
+    import json
+
+    fingerprint = run.data.fingerprint if run.data else ""
+    return json.dumps([{k: v for k, v in run.experiment.items() if k != "seed"}, fingerprint], sort_keys=True)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _number(result: Result, metric: str, digits: int) -> str:
+    value = result.mean(metric)
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -45,7 +45,9 @@ class Residual(nn.Module):
         return self.relu(y + self.shortcut(x))
 
 
-def jitter(x: Tensor, generator: torch.Generator, *, degrees: float = 12, scale: float = 0.12, shift: float = 0.1) -> Tensor:
+def jitter(
+    x: Tensor, generator: torch.Generator, *, degrees: float = 12, scale: float = 0.12, shift: float = 0.1
+) -> Tensor:
     """A random small rotation, scaling, shear and shift of each image; `shift` is a share of half the image's side."""
     n = len(x)
 

@@ -15,8 +15,8 @@ from unsmash.lab import Lab
 from unsmash.nets import jitter
 
 FEATURES = 64
-STEPS = 600
-BATCH = 64
+STEPS = 400
+BATCH = 32
 
 
 @dataclass(frozen=True)

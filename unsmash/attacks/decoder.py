@@ -23,7 +23,7 @@ from unsmash.nets import Residual, fast_ssim, jitter
 from unsmash.split.model import Smashed, flat
 from unsmash.threat import Grant, Oracle, View
 
-LADDER = {"small": (32, 1), "medium": (64, 2), "large": (128, 4)}
+LADDER = {"small": (16, 1), "medium": (32, 2), "large": (64, 4)}
 """Channels and residual blocks by size"""
 
 
@@ -33,7 +33,7 @@ class Decoder(Attack):
     kind: Literal["decoder"] = "decoder"
     size: Literal["small", "medium", "large"] = "medium"
     """Rung of the capacity ladder"""
-    epochs: int = Field(4, ge=1, le=1000)
+    epochs: int = Field(5, ge=1, le=1000)
     """Passes over the adversary's images and their copies"""
     copies: int = Field(3, ge=0, le=64)
     """Slightly moved copies of each of the adversary's images, queried and trained on as well"""
@@ -56,7 +56,7 @@ class Decoder(Attack):
         with lab.seeded("network"):
             width, blocks = LADDER[self.size]
             shapes = [tuple(part.shape[1:]) for part in view.release]
-            network = DecoderNet(shapes, view.input_shape, width, blocks).to(lab.device)
+            network = DecoderNet(shapes, view.input_shape, width, blocks).to(lab.device, memory_format=torch.channels_last)
             self._train(network, stage, lab)
             return _apply(network, view.release, stage.linear, lab)
 

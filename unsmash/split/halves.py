@@ -18,7 +18,7 @@ class Half(nn.Module):
         self._programs = {False: evaluation, True: training}
 
     def forward(self, *inputs: Any) -> Any:
-        """For the device: the inputs → one tensor, or a tuple of several. For the server: those → the model's answer."""
+        """Device: the inputs → one tensor, or a tuple of several. Server: those → the model's answer."""
         if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)):
             inputs = tuple(inputs[0])
         program = self._programs[self.training]

@@ -13,7 +13,8 @@ from torch import Tensor, fx
 from unsmash.errors import CutError
 from unsmash.split.program import Program, Ref, Step, swap, with_drops
 from unsmash.split.sandbox import SIZES
-from unsmash.split.trace import PLAIN, Call
+from unsmash.split.trace import Call
+from unsmash.split.values import PLAIN
 
 
 class RawInputError(CutError):
@@ -124,8 +125,7 @@ class _Writer:
 
     def finish(self, result: Any, owned: frozenset[int]) -> Program:
         """The program that gives this result."""
-        takes = len(self.inputs)
-        return Program(takes, owned, with_drops(self.steps, result, takes), result)
+        return Program(len(self.inputs), owned, with_drops(self.steps, result), result)
 
     def _step(self, op: str, target: Any, args: Any, kwargs: Any, node: fx.Node) -> None:
         args, kwargs = swap(args, fx.Node, self.look), swap(kwargs, fx.Node, self.look)

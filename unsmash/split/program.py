@@ -23,7 +23,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Step:
-    """One call: `op` says how `target` is reached; the result goes to slot `out`, then the slots in `drop` are freed."""
+    """One call: `op` says how to reach `target`; the result goes to slot `out`, and slots in `drop` are freed."""
 
     op: str
     target: Any
@@ -84,13 +84,13 @@ def swap(tree: Any, kind: type, by: Callable[[Any], Any]) -> Any:
     return tree
 
 
-def with_drops(steps: Sequence[Step], keep: Any, takes: int) -> tuple[Step, ...]:
+def with_drops(steps: Sequence[Step], keep: Any) -> tuple[Step, ...]:
     """The same steps, each freeing the slots that nobody reads after it."""
     last: dict[int, int] = {}
     for place, step in enumerate(steps):
-        last[step.out] = place
-        swap((step.args, step.kwargs), Ref, lambda ref, place=place: last.__setitem__(ref.slot, place))
-    swap(keep, Ref, lambda ref: last.pop(ref.slot, None))
+        last.update(dict.fromkeys([step.out, *_slots((step.args, step.kwargs))], place))
+    for slot in _slots(keep):
+        last.pop(slot, None)
     drops: dict[int, list[int]] = {}
     for slot, place in last.items():
         drops.setdefault(place, []).append(slot)
@@ -98,3 +98,9 @@ def with_drops(steps: Sequence[Step], keep: Any, takes: int) -> tuple[Step, ...]
         Step(step.op, step.target, step.args, step.kwargs, step.out, tuple(sorted(drops.get(place, ()))))
         for place, step in enumerate(steps)
     )
+
+
+def _slots(tree: Any) -> list[int]:
+    refs: list[Ref] = []
+    swap(tree, Ref, refs.append)
+    return [ref.slot for ref in refs]

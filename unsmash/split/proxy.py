@@ -46,13 +46,13 @@ class Valued(fx.Proxy):
     tracer: Recorder
 
     @property
-    def values(self) -> tuple[Any, Any]:
-        """What the node gives for the smaller and the larger batch."""
+    def pair_(self) -> tuple[Any, Any]:
+        """What the node gives for the smaller and the larger batch; no tensor has an attribute of this name."""
         return self.node.meta["values"]
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
-        return type(self.values[0])
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self.pair_[0])
 
     def __getattr__(self, name: str) -> Any:
         return self.tracer.attribute(self, name)
@@ -76,10 +76,13 @@ class Valued(fx.Proxy):
         return self.tracer.answer(self, len)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([self[i] for i in range(len(self))])
+        def item(i: int) -> Any:
+            return self.tracer.create_proxy("call_function", operator.getitem, (self, i), {})
+
+        return iter([item(i) for i in range(len(self))])
 
     def __str__(self) -> str:
-        return repr(self) if isinstance(self.values[0], Tensor) else self.tracer.answer(self, str)
+        return repr(self) if isinstance(self.pair_[0], Tensor) else self.tracer.answer(self, str)
 
 
 def _in_place(name: str) -> Callable[[Valued, Any], Any]:
@@ -90,7 +93,7 @@ def _in_place(name: str) -> Callable[[Valued, Any], Any]:
 
 
 # fx turns `x += y` into `x = x + y`, which loses the write that other views of x would see.
-for _name in "iadd isub imul itruediv ifloordiv imod ipow imatmul iand ior ixor ilshift irshift".split():
+for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul", "iand", "ior", "ixor"):
     setattr(Valued, f"__{_name}__", _in_place(_name))
 
 
@@ -101,6 +104,7 @@ class Method:
         self.owner, self.name = owner, name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Record the call."""
         tracer = self.owner.tracer
         if self.name == "size" and not args and not kwargs:
             return tracer.sizes(self.owner)

@@ -22,7 +22,7 @@ SIZES = (2, 3)
 def structural_clone(model: nn.Module) -> nn.Module:
     """A copy with modules and buffers of its own and the original's parameters.
 
-    Caches that a forward fills, BatchNorm statistics and modes stay in the copy; gradients reach the original's weights.
+    Caches that a forward fills, BatchNorm statistics and modes stay in the copy; gradients reach the original weights.
     """
     memo: dict[int, object] = {id(parameter): parameter for parameter in model.parameters()}
     for module in model.modules():
@@ -33,7 +33,7 @@ def structural_clone(model: nn.Module) -> nn.Module:
 
 
 def batch(inputs: Inputs, size: int) -> Inputs:
-    """The first `size` samples; where there are fewer, they repeat with their values shifted along, so none is equal."""
+    """The first `size` samples; where there are fewer, they repeat with their values moved along, so none is equal."""
     return tuple(_rows(tensor, size) for tensor in inputs)
 
 
@@ -45,7 +45,7 @@ def _rows(tensor: Tensor, size: int) -> Tensor:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Every generator starts from `seed` inside, and goes on where it was afterwards; library warnings are not shown."""
+    """Every generator starts from `seed` inside and goes on where it was afterwards; warnings are not shown."""
     cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     states = torch.get_rng_state(), [torch.cuda.get_rng_state(i) for i in cuda], random.getstate()
     try:

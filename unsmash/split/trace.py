@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from enum import Enum
 from typing import Any
 from unittest import mock
 
@@ -23,17 +23,12 @@ from torch.utils import _pytree as pytree
 from unsmash.split.program import execute, swap
 from unsmash.split.proxy import BranchError, Method, Sizes, Valued
 from unsmash.split.sandbox import Inputs, seeded
+from unsmash.split.values import reads_data, same, settled, unpacks
 
-PLAIN = (int, float, str, Enum, torch.dtype, torch.layout, torch.memory_format, torch.Size)
-"""Values that become constants when both examples give the same; a device does not, models move"""
-
-METADATA = frozenset(
-    "getattr size dim ndimension numel nelement stride storage_offset element_size get_device type is_contiguous "
-    "is_floating_point is_complex is_tensor is_same_size result_type promote_types is_storage __len__".split()
+FACTORIES = (
+    *("zeros", "ones", "full", "empty", "arange", "linspace", "eye", "tensor", "as_tensor"),
+    *("rand", "randn", "randint", "randperm", "normal"),
 )
-"""Functions that ask a tensor for a plain value without looking at its content"""
-
-FACTORIES = "zeros ones full empty arange linspace eye rand randn randint randperm normal tensor as_tensor".split()
 """Functions of `torch` that make tensors without taking any, and so would escape the trace"""
 
 
@@ -55,8 +50,9 @@ class Call:
 class Recorder(fx.Tracer):
     """The tracer. Modules for which `leaf(name, module)` holds are called whole; all others are traced through.
 
-    Tensors that traced code makes are kept in `constants` by name. With `forgiving`, a module that cannot be traced is called whole instead, and a branch on data in the root's own
-    code takes the way of the first example; `limit` is then the number of nodes in front of it.
+    Tensors that traced code makes are kept in `constants` by name. With `forgiving`, a module that cannot be traced is
+    called whole instead, and a branch on data in the root's own code takes the way of the first example; `limit` is
+    then the number of nodes in front of it.
     """
 
     def __init__(
@@ -150,8 +146,8 @@ class Recorder(fx.Tracer):
         """Compute both values, then a node, or a plain value where both agree."""
         args, kwargs = self.create_arg(args), self.create_arg(kwargs)
         values = tuple(self._compute(kind, target, args, kwargs, which) for which in (0, 1))
-        data = _reads_data(kind, target, (args, kwargs), values[0])
-        if kind != "call_module" and not data and _settled(values):
+        data = reads_data(kind, target, (args, kwargs), values[0])
+        if kind != "call_module" and not data and settled(values):
             return values[0]
         return self._note(self.create_node(kind, target, args, kwargs), values, data=data)
 
@@ -159,7 +155,7 @@ class Recorder(fx.Tracer):
 
     def answer(self, proxy: Valued, ask: Callable[[Any], Any]) -> Any:
         """A plain value where both examples agree and no pixel is looked at; else the trace ends here."""
-        a, b = proxy.values
+        a, b = proxy.pair_
         data = proxy.node.meta["data"] or (isinstance(a, Tensor) and ask is not len)
         if self.forgiving and data and self.depth == 0:
             self.limit = len(self.graph.nodes) if self.limit is None else self.limit
@@ -170,7 +166,7 @@ class Recorder(fx.Tracer):
 
     def attribute(self, proxy: Valued, name: str) -> Any:
         """An attribute of a stand-in: a method to call, a shape, or a value."""
-        value = proxy.values[0]
+        value = proxy.pair_[0]
         if isinstance(value, Tensor) and name == "shape":
             return self.sizes(proxy)
         found = getattr(value, name)
@@ -182,7 +178,7 @@ class Recorder(fx.Tracer):
         """The shape, with numbers where both examples agree."""
         return Sizes(
             a if a == b else self.create_proxy("call_method", "size", (proxy, i), {})
-            for i, (a, b) in enumerate(zip(*(value.shape for value in proxy.values), strict=True))
+            for i, (a, b) in enumerate(zip(*(value.shape for value in proxy.pair_), strict=True))
         )
 
     # -- how ------------------------------------------------------------------------------------------------------
@@ -205,10 +201,10 @@ class Recorder(fx.Tracer):
         inside = [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
         queries = node.op == "get_attr" or (not inside and value is not None and node.op != "call_module")
         node.meta.update(values=values, data=data, query=queries)
-        if value is None or (not data and _settled(values)):
+        if value is None or (not data and settled(values)):
             return value
         proxy = Valued(node, self)
-        if data or not _unpacks(value) or not _alike(*values):
+        if data or not unpacks(values):
             return proxy
         keys = list(value) if isinstance(value, dict) else list(range(len(value)))
         items = [self._item(proxy, key) for key in keys]
@@ -217,12 +213,12 @@ class Recorder(fx.Tracer):
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
 
     def _item(self, whole: Valued, key: Any) -> Any:
-        values = tuple(value[key] for value in whole.values)
+        values = tuple(value[key] for value in whole.pair_)
         # A truth value or a fraction out of a block may well be computed from pixels; a whole number is a size.
         data = isinstance(values[0], (bool, float))
-        if values[0] is None or (not data and _settled(values)):
+        if values[0] is None or (not data and settled(values)):
             return values[0]
-        node = self.create_node("call_function", _getitem, (whole.node, key), {})
+        node = self.create_node("call_function", operator.getitem, (whole.node, key), {})
         result = self._note(node, values, data=data)
         node.meta["query"] = True
         return result
@@ -231,7 +227,7 @@ class Recorder(fx.Tracer):
         """A node for a tensor of the model, or for a constant made by traced code."""
         name = self.names.get(id(tensor)) or self.tensor_attrs.get(tensor)
         if name is None:
-            name = next((name for name, known in self.constants.items() if _same(known, tensor)), None)
+            name = next((name for name, known in self.constants.items() if same(known, tensor)), None)
             name = name or f"_constant{len(self.constants)}"
             self.constants.setdefault(name, tensor.detach())
             self.names[id(tensor)] = name
@@ -279,41 +275,3 @@ class Recorder(fx.Tracer):
                 return factory(*args, **kwargs)
 
         return call
-
-
-def _unpacks(value: Any) -> bool:
-    return type(value) in (tuple, list, dict, OrderedDict) or (isinstance(value, tuple) and hasattr(value, "_fields"))
-
-
-def _alike(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and len(a) == len(b)
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and a.device == b.device and a.shape == b.shape and torch.equal(a, b)
-
-
-def _getitem(whole: Any, key: Any) -> Any:
-    return whole[key]
-
-
-def _settled(values: tuple[Any, ...]) -> bool:
-    a, b = values
-    if isinstance(a, slice) or (isinstance(a, tuple) and not hasattr(a, "_fields")):
-        parts = (a.start, a.stop, a.step) if isinstance(a, slice) else a
-        return type(a) is type(b) and all(part is None or isinstance(part, PLAIN) for part in parts) and a == b
-    return isinstance(a, PLAIN) and type(a) is type(b) and a == b
-
-
-def _reads_data(kind: str, target: Any, operands: Any, value: Any) -> bool:
-    """Whether a value that is no tensor was computed from what tensors contain."""
-    nodes: list[fx.Node] = []
-    swap(operands, fx.Node, nodes.append)
-    if any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(value)):
-        return False
-    if any(node.meta["data"] for node in nodes):
-        return True
-    if kind == "call_module":
-        return isinstance(value, (bool, float))
-    name = target if isinstance(target, str) else getattr(target, "__name__", "")
-    return name not in METADATA and any(isinstance(node.meta["values"][0], Tensor) for node in nodes)

@@ -177,7 +177,9 @@ def assert_eval(model: nn.Module) -> None:
     """
     for name, module in model.named_modules():
         if module.training:
-            raise TrainingError(f"module {name or 'model'!r} is in train mode while the release is measured; call eval()")
+            raise TrainingError(
+                f"module {name or 'model'!r} is in train mode while the release is measured; call eval()"
+            )
 
 
 @torch.no_grad()

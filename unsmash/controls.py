@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from unsmash import budget as budgets
+from unsmash.attempt import attempt
 from unsmash.data.base import Splits
 from unsmash.experiment import Experiment
 from unsmash.lab import Lab
@@ -81,8 +82,6 @@ class _Control:
 
     def card(self, result: Result) -> Card:
         """Run the attack where it must succeed, with the settings of the audited one."""
-        from unsmash.pipeline import attempt
-
         attack = next(a for a in self.experiment.attacks if a.model_dump(mode="json") == result.settings)
         view = observe(self.model, self.scene, Threat(name="control"), self.lab.at("control"))
         control, _ = attempt(attack, result.name, view, self.scene, None, self.lab.at("control"))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from unsmash import budget as budgets
 from unsmash import controls, pictures, scoring
 from unsmash.attacks.base import Attack
+from unsmash.attempt import attempt, say
 from unsmash.component import discover
 from unsmash.data.base import Splits
 from unsmash.environment import describe as describe_machine
@@ -29,7 +30,7 @@ from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser, train_recogniser
 from unsmash.records import DataRecord, Result, Run, Score, Utility
 from unsmash.split.train import device_latency, predict
-from unsmash.threat import Grant, Scene, Secret, Threat, View, granted, make_scene, observe
+from unsmash.threat import Grant, Scene, Threat, View, granted, make_scene, observe
 from unsmash.victim import Victim, describe, prepare
 
 FLOORS = ("mean_image", "random_image", "class_mean")
@@ -169,25 +170,6 @@ def _attack_all(
     return results
 
 
-def attempt(
-    attack: Attack, name: str, view: View, scene: Scene, eye: Recogniser | None, lab: Lab
-) -> tuple[Result, Tensor | None]:
-    """Run one attack and score it; an error becomes a failed result, and the other attacks go on."""
-    try:
-        with lab.seeded(f"attack/{name}"):
-            guess = attack.run(view, lab.at(f"attack/{name}"))
-        if not guess.isfinite().all():
-            raise UnsmashError("it gave numbers that are not finite")
-    except (UnsmashError, RuntimeError, MemoryError) as error:
-        failure = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-        title = attack.title or attack.kind
-        return Result(name, attack.kind, title, attack.role, view.threat.name, failure=failure), None
-    if attack.secret is Secret.IDENTITY:
-        return scoring.score_candidates(attack, name, view.threat.name, guess, scene), None
-    threat = "" if attack.role == "floor" else view.threat.name
-    return scoring.score_images(attack, name, threat, guess, scene, eye), guess.float().clamp(0, 1)
-
-
 def plan(experiment: Experiment, stochastic: bool) -> list[tuple[Threat, list[tuple[Attack, str]]]]:
     """Which attack runs under which threat, and its name there.
 
@@ -323,13 +305,3 @@ def _say_victim(victim: Victim, utility: Utility) -> str:
     source = "from the cache" if victim.cached else ("taken as it is" if utility.trained_epochs == 0 else "trained")
     accuracy = utility.accuracy
     return source + (f", accuracy {100 * accuracy.mean:.1f} % of {accuracy.n}" if accuracy else "")
-
-
-def say(result: Result) -> str:
-    """A result in one line for the console."""
-    if result.failure:
-        return f"did not finish: {result.failure}"
-    identified = result.scores["identification"]
-    text = f"identifies {round(identified.mean * identified.n)} of {identified.n}"
-    return text + (f", SSIM {result.scores['ssim'].mean:.3f}" if "ssim" in result.scores else "")
-

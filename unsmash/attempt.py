@@ -1,0 +1,41 @@
+"""One attack, run and scored; its error becomes a failed result, so that the other attacks go on."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from unsmash import scoring
+from unsmash.attacks.base import Attack
+from unsmash.errors import UnsmashError
+from unsmash.lab import Lab
+from unsmash.recogniser import Recogniser
+from unsmash.records import Result
+from unsmash.threat import Scene, Secret, View
+
+
+def attempt(
+    attack: Attack, name: str, view: View, scene: Scene, eye: Recogniser | None, lab: Lab
+) -> tuple[Result, Tensor | None]:
+    """Run one attack and score it; an error becomes a failed result, and the other attacks go on."""
+    try:
+        with lab.seeded(f"attack/{name}"):
+            guess = attack.run(view, lab.at(f"attack/{name}"))
+        if not guess.isfinite().all():
+            raise UnsmashError("it gave numbers that are not finite")
+    except (UnsmashError, RuntimeError, MemoryError) as error:
+        failure = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        title = attack.title or attack.kind
+        return Result(name, attack.kind, title, attack.role, view.threat.name, failure=failure), None
+    if attack.secret is Secret.IDENTITY:
+        return scoring.score_candidates(attack, name, view.threat.name, guess, scene), None
+    threat = "" if attack.role == "floor" else view.threat.name
+    return scoring.score_images(attack, name, threat, guess, scene, eye), guess.float().clamp(0, 1)
+
+
+def say(result: Result) -> str:
+    """A result in one line for the console."""
+    if result.failure:
+        return f"did not finish: {result.failure}"
+    identified = result.scores["identification"]
+    text = f"identifies {round(identified.mean * identified.n)} of {identified.n}"
+    return text + (f", SSIM {result.scores['ssim'].mean:.3f}" if "ssim" in result.scores else "")

@@ -19,6 +19,7 @@ from unsmash.models.base import state_digest
 from unsmash.pipeline import run as measure
 from unsmash.pipeline import run_id
 from unsmash.records import Failure, Run, Verdict
+from unsmash.settings import component as parse
 from unsmash.store import PICTURES, REPORT, RUN, VERDICT, Store, write_record, write_text
 from unsmash.victim import build
 
@@ -60,16 +61,25 @@ def audit(
     >>> found.verdict.word, found.report                           # doctest: +SKIP
     """
     options = {name: settings.pop(name) for name in ("device", "root", "allow_contamination", "again") if name in settings}
-    raw: dict[str, Any] = {"at": at} | settings
+    raw: dict[str, Any] = {"at": at} | {name: _parsed(value, name) for name, value in settings.items()}
     if data is not None:
-        raw["data"] = data
+        raw["data"] = _parsed(data, "data")
     module = None
     if model is not None and not isinstance(model, str | Mapping):
         module = model
         raw["model"] = {"kind": "own", "factory": type(model).__name__}
     elif model is not None:
-        raw["model"] = model
+        raw["model"] = _parsed(model, "model")
     return conduct(experiments.study(raw, trusted=True), out=Path(out), progress=progress, module=module, **options)
+
+
+def _parsed(value: Any, name: str) -> Any:
+    """`KIND:key=value` strings as the command line reads them, alone or in a list of defences or attacks."""
+    if name in ("defences", "attacks") and isinstance(value, list | tuple):
+        return [_parsed(item, name.removesuffix("s")) for item in value]
+    if name in ("data", "model", "defence", "attack") and isinstance(value, str):
+        return parse(value, name, trusted=name == "model")
+    return value
 
 
 def conduct(

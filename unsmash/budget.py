@@ -6,6 +6,7 @@ when an audit fails, so `true` is a leak (or a broken limit), `false` a pass, an
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ LEAKAGE = (
 
 COST = ("accuracy", "bytes", "latency_ms")
 """Metrics of cost: judged as they are"""
+
+PERCENT = ("identification", "gallery_identification", "feature_identification", "recognition", "accuracy", "ssim", "ms_ssim")
+"""Metrics whose limit may be written in per cent"""
 
 SHARES = ("identification", "gallery_identification", "feature_identification", "recognition", "accuracy")
 
@@ -92,6 +96,10 @@ def _comparison(part: str, text: str) -> Comparison:
         limit = float(number) / (100 if percent else 1)
     except ValueError:
         raise ConfigError("fail-if", got=number, allowed="a number", hint=example) from None
+    if not math.isfinite(limit):
+        raise ConfigError("fail-if", got=number, allowed="a finite number", hint=example)
+    if percent and metric not in PERCENT:
+        raise ConfigError("fail-if", got=f"{metric}{operator}{number}%", allowed=f"{metric} without a per cent sign", hint=example)
     if metric in SHARES and not 0 <= limit <= 1:
         raise ConfigError("fail-if", got=f"{metric}{operator}{number}", allowed="a share from 0 to 1", hint=example)
     return Comparison(metric, operator, limit)

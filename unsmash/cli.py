@@ -174,7 +174,8 @@ def main() -> None:
     from unsmash.errors import UnsmashError
 
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except UnsmashError as error:
         typer.echo(f"unsmash: {error}", err=True)
         sys.exit(error.exit_code)

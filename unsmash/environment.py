@@ -8,14 +8,12 @@ from importlib import metadata
 
 import torch
 
-PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy")
+PACKAGES = ("unsmash", "torch", "torchvision", "torchmetrics", "numpy")
 
 
 def describe(device: torch.device) -> dict[str, str]:
     """Versions, processor kind, threads and device. Names no host, user or path."""
-    from unsmash import __version__
-
-    found = {"unsmash": __version__, "python": platform.python_version()}
+    found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)

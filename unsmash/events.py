@@ -58,7 +58,9 @@ class JsonLines:
     """Appends each event as one JSON line to a file; lines are flushed, so a killed run keeps what it had."""
 
     def __init__(self, path: Path) -> None:
+        torn = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
         self.file: IO[str] = path.open("a", encoding="utf-8")
+        self.file.write("\n" if torn else "")
 
     def __call__(self, event: Event) -> None:
         """Write one line."""
@@ -112,7 +114,8 @@ class Console:
         elif event.kind == "end":
             self._finish(event)
         elif event.kind == "warning":
-            self.progress.console.print(f"  [yellow]![/] {event.text}", markup=True)
+            self.progress.console.print("  [yellow]![/] ", end="")
+            self.progress.console.print(event.text, markup=False)
         elif event.kind in ("note", "finding"):
             self.progress.console.print(f"  {event.text}", markup=False)
 
@@ -127,8 +130,8 @@ class Console:
 
 def read(path: Path) -> Iterator[Event]:
     """The events of a run's `events.jsonl`; a half-written last line is left out."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().split(b"\n"):  # str.splitlines would also split inside a text, at U+2028 and others
         try:
             yield Event(**json.loads(line))
-        except ValueError:
+        except (ValueError, TypeError):
             continue

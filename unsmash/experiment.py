@@ -37,6 +37,8 @@ DEFAULT_ATTACKS = ("lookalike", "ridge", "decoder", "gallery")
 PLACES = ("path", "shadow_path")
 """Settings that say where something lies on this machine; they are no part of an experiment's id"""
 
+MOST_SEEDS = 1000
+
 C = TypeVar("C", bound=Component)
 
 
@@ -146,9 +148,10 @@ def study(raw: Mapping[str, Any], *, trusted: bool = False) -> Study:
         ConfigError: the first thing that is wrong, with its path.
     """
     raw = dict(raw)
-    seeds, fail_if, name = raw.pop("seeds", (0,)), raw.pop("fail_if", budget.DEFAULT), raw.pop("name", "")
+    seeds, fail_if, name = raw.pop("seeds", ...), raw.pop("fail_if", budget.DEFAULT), raw.pop("name", "")
     raw.setdefault("data", default_data())
-    if not trusted and isinstance(raw.get("model"), Mapping) and raw["model"].get("kind") == "own":
+    model = raw.get("model")
+    if not trusted and (model.get("kind") if isinstance(model, Mapping) else model) == "own":
         hint = "Code is never named in a file: give it on the command line, --model path.py:factory"
         raise ConfigError("model.kind", got="own", allowed=[k for k in discover("unsmash.models", Model) if k != "own"], hint=hint)
     data = component(raw["data"], "data", "data")
@@ -160,7 +163,8 @@ def study(raw: Mapping[str, Any], *, trusted: bool = False) -> Study:
     except ValidationError as error:
         raise config_error(error, "", Experiment) from None
     budget.parse(str(fail_if))
-    return Study(experiment=experiment, seeds=_seeds(seeds), fail_if=str(fail_if), name=str(name))
+    several = (experiment.seed,) if seeds is ... else _seeds(seeds)
+    return Study(experiment=experiment, seeds=several, fail_if=str(fail_if), name=str(name))
 
 
 def default_data() -> str:
@@ -204,8 +208,9 @@ def config_error(error: ValidationError, path: str, cls: type[BaseModel]) -> Con
     got = first.get("input")
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
-        parent = place.rpartition(".")[0] or "study"
-        return ConfigError(parent, got=name, allowed=[*_fields(cls, first["loc"]), *([] if path else ["seeds", "fail_if", "name"])])
+        parent = place.rpartition(".")[0]
+        more = [] if parent else ["seeds", "fail_if", "name"]
+        return ConfigError(parent or "study", got=name, allowed=[*_fields(cls, first["loc"]), *more])
     if first["type"] == "missing":
         return ConfigError(place, got="nothing", allowed="a value", hint="It must be given")
     context = first.get("ctx") or {}
@@ -225,12 +230,12 @@ def _fields(cls: type[BaseModel], steps: Sequence[int | str]) -> list[str]:
 
 
 def _seeds(value: Any) -> tuple[int, ...]:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = list(range(value))
-    whole = isinstance(value, Sequence) and all(isinstance(seed, int) and seed >= 0 for seed in value)
-    if not whole or not value or len(set(value)) != len(value):
-        raise ConfigError("seeds", got=value, allowed="a number of seeds, or a list of different whole numbers from 0 up")
-    return tuple(value)
+    seeds = list(range(min(value, MOST_SEEDS + 1))) if type(value) is int else value
+    whole = isinstance(seeds, Sequence) and all(type(seed) is int and 0 <= seed <= 2**31 for seed in seeds)
+    if not whole or not 1 <= len(seeds) <= MOST_SEEDS or len(set(seeds)) != len(seeds):
+        allowed = f"a number of seeds from 1 to {MOST_SEEDS}, or a list of different whole numbers from 0 to 2^31"
+        raise ConfigError("seeds", got=value, allowed=allowed)
+    return tuple(seeds)
 
 
 def _check_threats(threats: tuple[Threat, ...]) -> None:

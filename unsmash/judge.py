@@ -133,13 +133,19 @@ def _finding(runs: Sequence[Run], term: Comparison) -> Finding:
 
 
 def _against(runs: Sequence[Run], threat: ThreatRecord, term: Comparison, metric: str) -> Finding:
-    best = strongest(runs, valid(runs, threat.name), metric)
+    names = valid(runs, threat.name)
+    best = strongest(runs, names, metric)
     if best is None:
         reason = _doubt(runs, threat.name) or f"no valid attack measured {metric}"
         return Finding(None, f"{term}: no valid attack", reason)
-    text = f"{term}: {best.mean:.3g} by {best.name} (95 % interval {best.low:.3g} to {best.high:.3g}, n = {best.n})"
     value = term.over(best.low, best.high)
     weak_attack_matters = term.upper != (metric in DOWN)
+    if value is False and weak_attack_matters:
+        # a pass needs every interval below the limit, that of an attack with a lower mean but a wider one too
+        pooled = [one for one in (pool(runs, name, metric) for name in names) if one is not None]
+        reaching = [one for one in pooled if term.over(one.low, one.high) is not False]
+        value, best = (None, reaching[0]) if reaching else (value, best)
+    text = f"{term}: {best.mean:.3g} by {best.name} (95 % interval {best.low:.3g} to {best.high:.3g}, n = {best.n})"
     if value is False and weak_attack_matters and (doubt := _doubt(runs, threat.name)):
         return Finding(None, text, doubt)
     if value is None:
@@ -151,7 +157,7 @@ def _too_close(best: Strongest, term: Comparison, metric: str, run: Run) -> str:
     noun = run.data.noun[1] if run.data else "images"
     if metric == "identification":
         count = f"{round(best.mean * best.n)} of {best.n}"
-        return f"{count} is too close to your limit of {math.floor(term.limit * best.n)}: more {noun} or seeds are needed"
+        return f"{count} is too close to your limit of {math.floor(term.limit * best.n + 1e-9)}: more {noun} or seeds are needed"
     return f"{metric} {best.mean:.3g} is too close to your limit of {term.limit:g}: more {noun} or seeds are needed"
 
 

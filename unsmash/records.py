@@ -308,7 +308,7 @@ def load_run(text: str) -> Run:
         RecordError: not JSON, not a run, or written by a version this one does not know.
     """
     try:
-        raw = json.loads(text)
+        raw = json.loads(text, parse_constant=_not_json)
     except ValueError as error:
         raise RecordError(f"the run record is not JSON ({error}); was the file edited or cut short?") from None
     if not isinstance(raw, dict) or "version" not in raw:
@@ -327,6 +327,8 @@ def build(kind: type[T], raw: Any) -> T:
     Raises:
         RecordError: a field is unknown, missing or of the wrong type.
     """
+    if not isinstance(raw, dict):
+        raise RecordError(f"{kind.__name__} cannot be read: a mapping should stand there, not {type(raw).__name__}")
     hints = get_type_hints(kind)
     unknown = set(raw) - set(hints)
     if unknown:
@@ -337,19 +339,27 @@ def build(kind: type[T], raw: Any) -> T:
         raise RecordError(f"{kind.__name__} cannot be read: {error}") from None
 
 
+def _not_json(word: str) -> float:
+    raise ValueError(f"{word} is no number in JSON")
+
+
 def _restore(hint: Any, value: Any) -> Any:
     origin, args = get_origin(hint), get_args(hint)
-    if value is None:
-        return None
+    if hint is Any:
+        return value
     if origin in (Union, types.UnionType):
-        return _restore(next(arg for arg in args if arg is not type(None)), value)
+        return None if value is None else _restore(next(arg for arg in args if arg is not type(None)), value)
     if dataclasses.is_dataclass(hint):
         return build(hint, value)  # type: ignore[arg-type]
-    if origin is tuple:
-        inner = args[0] if len(args) == 2 and args[1] is Ellipsis else None
-        return tuple(_restore(inner or args[index], item) for index, item in enumerate(value))
-    if origin is dict:
+    if origin is tuple and isinstance(value, list):
+        many = len(args) == 2 and args[1] is Ellipsis
+        hints = args[:1] * len(value) if many else args
+        return tuple(_restore(inner, item) for inner, item in zip(hints, value, strict=True))
+    if origin is dict and isinstance(value, dict):
         return {key: _restore(args[1], item) for key, item in value.items()}
-    if hint is float and isinstance(value, int | float) and math.isfinite(value):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
-    return value
+    if value in args if origin is Literal else hint is not float and type(value) is hint:
+        return value
+    allowed = " or ".join(map(repr, args)) if origin is Literal else getattr(origin or hint, "__name__", str(hint))
+    raise ValueError(f"got {str(value)[:60]!r} where {allowed} should stand")

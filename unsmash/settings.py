@@ -95,9 +95,13 @@ def _step(here: Any, step: str, path: str, assignment: str) -> Any:
         return here[index]
     if step not in here and step == "attacks":
         here[step] = _default_attacks()
+    if step not in here and step == "threats":
+        here[step] = _standing(1)
     if step not in here and step == "defences":
         raise ConfigError("--set", got=assignment, allowed="a path into defences that were given", hint="Add --defence first")
-    inner = here.setdefault(step, {"kind": _default_kind(step)} if step in ("data", "model") else {})
+    if step not in here and step in ("data", "model"):
+        here[step] = {"kind": _default_kind(step, here)}
+    inner = here.setdefault(step, {})
     if isinstance(inner, str):
         inner = here[step] = {"kind": inner}
     if not isinstance(inner, dict | list):
@@ -111,8 +115,16 @@ def _default_attacks() -> list[Any]:
     return list(DEFAULT_ATTACKS)
 
 
-def _default_kind(step: str) -> str:
-    return "mnist5k" if step == "data" else "splitnn"
+def _default_kind(step: str, raw: dict[str, Any]) -> str:
+    """The data set, or the data set's model, that is taken when none is named."""
+    from unsmash import experiment
+    from unsmash.data.base import Data
+
+    if step == "data":
+        return experiment.default_data()
+    data = experiment.component(raw.get("data", experiment.default_data()), "data", "data")
+    assert isinstance(data, Data)
+    return data.usual_model
 
 
 def _index(items: list[Any], step: str, assignment: str) -> int:

@@ -20,6 +20,8 @@ from unsmash.errors import ConfigError, RecordError, nearest
 from unsmash.records import Run, Verdict, build, dumps, load_run
 
 RUN, VERDICT, REPORT, PICTURES = "run.json", "verdict.json", "report.html", "pictures.safetensors"
+UNFINISHED = ".unfinished"
+"""How names of work in progress end; the folder of runs may hold dotted folders of the user's, which nobody may sweep"""
 
 
 class Store:
@@ -46,12 +48,12 @@ class Store:
         """A temporary folder that becomes the run's folder when the block ends well, and vanishes when it does not."""
         self._make_root()
         _sweep(self.root)
-        work = Path(tempfile.mkdtemp(prefix=f".{run_id}-{os.getpid()}-", dir=self.root))
+        work = self._workplace(run_id)
         try:
             yield work
             final = self.folder(run_id)
             if final.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".{run_id}-{os.getpid()}-", dir=self.root))
+                old = self._workplace(run_id)
                 final.replace(old / "old")
                 work.replace(final)
                 shutil.rmtree(old, ignore_errors=True)
@@ -59,6 +61,9 @@ class Store:
                 work.replace(final)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+    def _workplace(self, run_id: str) -> Path:
+        return Path(tempfile.mkdtemp(prefix=f".{run_id}-{os.getpid()}-", suffix=UNFINISHED, dir=self.root))
 
     def _make_root(self) -> None:
         try:
@@ -123,7 +128,7 @@ def _json(file: Path) -> Any:
 
 def _sweep(root: Path) -> None:
     """Remove what killed processes left behind."""
-    for folder in root.glob(".*-*-*"):
+    for folder in root.glob(f".*-*-*{UNFINISHED}"):
         pid = folder.name.split("-")[-2]
         if pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)

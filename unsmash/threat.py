@@ -7,6 +7,7 @@ cannot use what its threat does not give it, by mistake or otherwise. The truth 
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -133,7 +134,7 @@ class View:
     _labels: Tensor
     _candidates: Tensor
 
-    @property
+    @functools.cached_property
     def release(self) -> Smashed:
         """The best single estimate of each victim's release: the release itself, or what k of them pool to."""
         return self.repeats[0] if len(self.repeats) == 1 else self.shield.pool(self.repeats)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -89,7 +90,7 @@ def test_resnet_cuts_are_the_known_ones(resnet: tuple[nn.Module, list[Candidate]
 
 def test_cost_only_grows_along_the_model(resnet: tuple[nn.Module, list[Candidate]]) -> None:
     _, rows = resnet
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in itertools.pairwise(rows):
         assert before.device_macs <= after.device_macs
         assert before.device_parameters <= after.device_parameters
 
@@ -107,7 +108,7 @@ def test_layers_that_run_often_or_never_are_left_out() -> None:
 
 def test_cuts_that_would_send_an_input_are_left_out() -> None:
     rows = candidates(zoo.TwoInputs(), (images(2), torch.rand(2, 5)))
-    assert [row.name for row in rows] == ["m", "join", "fc"] or [row.name for row in rows] == ["join", "fc"]
+    assert [row.name for row in rows] == ["m", "join", "fc"]  # img runs before m, which then would cross raw
     for row in rows:
         cut(zoo.TwoInputs().eval(), row.name, (images(2), torch.rand(2, 5)))
 

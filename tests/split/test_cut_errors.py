@@ -71,16 +71,16 @@ def test_layers_that_are_no_place_to_cut(make: Callable[[], nn.Module], at: str,
 
 def test_nearest_in_the_models_order_comes_first() -> None:
     model = nn.Sequential(*(nn.Sequential(nn.Conv2d(3, 3, 1)) for _ in range(9)), nn.Flatten(), nn.Linear(768, 4))
-    model[6] = nn.Sequential(model[5][0], nn.Conv2d(3, 3, 1))
+    model[6] = nn.Sequential(model.get_submodule("5.0"), nn.Conv2d(3, 3, 1))
     names = offered(refusal(model, "5.0", images(2)))
-    assert {name.split(".")[0] for name in names} <= {"4", "6", "7"}
+    assert names[0] in ("5", "6")
+    assert {name.split(".")[0] for name in names} <= {"4", "5", "6", "7"}
 
 
-@pytest.mark.parametrize("at", ["img", "m"])
-def test_an_input_that_would_cross_is_an_error(at: str) -> None:
+def test_an_input_that_would_cross_is_an_error() -> None:
     model = zoo.TwoInputs()
     example = images(2), torch.rand(2, 5)
-    text = refusal(model, at, example)
+    text = refusal(model, "img", example)
     assert "private" in text
     for name in offered(text):
         cut(model, name, example)
@@ -128,11 +128,12 @@ def test_a_branch_on_the_batch_size_is_not_guessed() -> None:
                 y = y * 2
             return self.fc(self.c3(self.c2(y)).mean((2, 3)))
 
-    model = OddOnes()
-    assert "the batch size" in refusal(model, "c2", images(2))
-    split = cut(model, "c1", images(2))  # behind it, a replay sees the real size
-    for size in (1, 2, 3):
-        assert torch.equal(split(images(size)), model(images(size)))
+    model = OddOnes().eval()
+    for at in ("c1", "c2"):
+        split = cut(model, at, images(2))
+        assert any("replay" in note for note in split.notes)
+        for size in (1, 2, 3):
+            assert torch.equal(split(images(size)), model(images(size)))
 
 
 def test_a_number_read_off_the_images_does_not_cross() -> None:
@@ -169,9 +170,13 @@ def test_custom_gradients_in_the_root_are_not_lost() -> None:
 
 
 def test_halves_that_compute_something_else_are_refused() -> None:
+    class Head(nn.Module):
+        def forward(self, z: tuple[Tensor, ...]) -> Tensor:
+            return z[0].mean((2, 3))[:, :4]
+
     class Wrong:
         def halves(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
-            return model.get_submodule("c1"), nn.Sequential(nn.Flatten(), nn.Linear(8 * 256, 4))
+            return model.get_submodule("c1"), Head()
 
     with pytest.raises(MismatchError, match="largest difference"):
         verify(Wrong(), zoo.Plain(), (images(2),), "c1")

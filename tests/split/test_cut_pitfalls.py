@@ -7,6 +7,7 @@ import random
 
 import pytest
 import torch
+import torch.utils.checkpoint
 import zoo
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
@@ -74,12 +75,12 @@ def test_5_the_split_model_owns_the_mode() -> None:
 
 def test_5_a_layer_frozen_in_a_training_model_stays_frozen() -> None:
     model = zoo.Plain().train()
-    model.c2[1].eval()
+    frozen = model.get_submodule("c2.1").eval()
     split = cut(model, "c1", images(2))
-    assert not model.c2[1].training
-    before = model.c2[1].running_mean.clone()
+    assert not frozen.training
+    before = frozen.get_buffer("running_mean").clone()
     split(images(4))
-    assert torch.equal(model.c2[1].running_mean, before)
+    assert torch.equal(frozen.get_buffer("running_mean"), before)
 
 
 def test_6_a_weight_in_both_halves_is_one_parameter_and_noted() -> None:
@@ -186,3 +187,49 @@ def test_parametrised_layers_and_hooks_come_along() -> None:
         split = cut(model, at, images(2))
         assert gap(model, split, (images(3),), train=False) == 0
         assert gap(model, split, (images(3),), train=True) == 0
+
+
+def test_parameters_keep_the_models_order() -> None:
+    model = zoo.Plain().eval()
+    split = cut(model, "c1.0", images(2))
+    names = [name.split(".", 1)[1] for name, _ in split.named_parameters()]
+    assert names == [name for name, _ in model.named_parameters()]
+
+
+def test_a_model_that_has_no_backward_pass_is_still_cut_for_inference() -> None:
+    class Inference(zoo.Plain):
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.c2(self.c1(x))
+            y += 1  # overwrites what the ReLU's backward needs
+            return self.fc(self.c3(y).mean((2, 3)))
+
+    model = Inference().eval()
+    split = cut(model, "c1", images(2))
+    assert torch.equal(split(images(3)), model(images(3)))
+    with pytest.raises(RuntimeError, match="inplace"):
+        model(images(3)).sum().backward()
+
+
+def test_a_replay_shares_tied_weights_and_stays_a_wire_apart() -> None:
+    class Branch(zoo.Tied):
+        def forward(self, x: Tensor) -> Tensor:
+            z = torch.relu(self.a(self.stem(x).mean((2, 3))))
+            return self.fc(self.b(z if z.sum() > 0 else -z))
+
+    model = Branch().eval()
+    split = cut(model, "stem", images(2))
+    assert "a.weight" in split.server.state_dict()
+    assert "b.weight" in split.server.state_dict()
+    assert gap(model, split, (images(3),), train=True) == 0
+
+
+def test_code_that_would_hand_a_stand_in_to_c_code_does_not_crash() -> None:
+    class Checkpoints(zoo.Plain):
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.utils.checkpoint.checkpoint(self.c2, self.c1(x), use_reentrant=False)
+            assert isinstance(y, Tensor)
+            return self.fc(self.c3(y).mean((2, 3)) + y.new_tensor([1.0]))
+
+    model = Checkpoints().eval()
+    split = cut(model, "c1", images(2))
+    assert gap(model, split, (images(3),), train=False) == 0

@@ -128,11 +128,11 @@ class ViewWrites(Plain):
     """Writes into a slice whose own value nobody reads."""
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.c1(x)
+        y = self.c1(x) * 1
         part = y[:, :4]
         part.mul_(2)
         y[:, 0] = 1.0
-        y = self.c2(y)
+        y = self.c2(y) * 1
         y += 1
         return self.fc(self.c3(y).mean((2, 3)))
 
@@ -143,7 +143,7 @@ class AliasAcrossCut(Plain):
     def forward(self, x: Tensor) -> Tensor:
         y = self.c1(x) * 1
         part = y[:, :4]
-        z = self.c2(y)
+        z = self.c2(y.clone())
         part.mul_(2)
         return self.fc(self.c3(z).mean((2, 3)) + y.mean((2, 3)))
 
@@ -168,6 +168,7 @@ class LateBatch(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 4, stride=4)
         self.token = nn.Parameter(torch.randn(1, 1, 8))
+        self.places: Tensor
         self.register_buffer("places", torch.randn(1, 17, 8))
         self.b1, self.b2 = nn.Linear(8, 8), nn.Linear(8, 8)
         self.fc = nn.Linear(17 * 8, 4)
@@ -269,6 +270,9 @@ class Structures(nn.Module):
         return self.fc(y + best.values + maps["side"] + best[1].float())
 
 
+# Two test processes with two threads each spend their time waiting for each other.
+torch.set_num_threads(1)
+
 EXACT: list[tuple[Callable[[], nn.Module], str]] = [
     *((Plain, at) for at in ("c1", "c1.0", "c2.1", "c3", "fc")),
     *((BlockBranch, at) for at in ("c1", "choose", "c3.0")),
@@ -319,7 +323,8 @@ def _pass(forward: Callable[..., Any], owner: nn.Module, inputs: tuple[Tensor, .
     def bare(name: str) -> str:
         return name.removeprefix("device.").removeprefix("server.")
 
+    parameters = owner.named_parameters(remove_duplicate=False)
     found = {f"output {i}": out.detach() for i, out in enumerate(outputs)}
     found |= {f"input {i}": x.grad for i, x in enumerate(leaves) if x.grad is not None}
-    found |= {f"gradient {bare(name)}": p.grad for name, p in owner.named_parameters() if p.grad is not None}
+    found |= {f"gradient {bare(name)}": p.grad for name, p in parameters if p.grad is not None}
     return found | {f"buffer {bare(name)}": b for name, b in owner.named_buffers()}

@@ -37,6 +37,8 @@ class Decoder(Attack):
     """Passes over the adversary's images and their copies"""
     copies: int = Field(3, ge=0, le=64)
     """Slightly moved copies of each of the adversary's images, queried and trained on as well"""
+    images: int = Field(8000, ge=16, le=1_000_000)
+    """Most images it trains on, copies counted: fewer copies are made of a large collection"""
     batch: int = Field(64, ge=2, le=4096)
     """Images a step"""
     rate: float = Field(3e-3, gt=0, le=1)
@@ -62,7 +64,9 @@ class Decoder(Attack):
 
     def _images(self, view: View, lab: Lab) -> Tensor:
         generator = lab.generator("copies")
-        return torch.cat([view.shadow, *(jitter(view.shadow, generator) for _ in range(self.copies))])
+        own = view.shadow[: self.images]
+        copies = min(self.copies, self.images // len(own) - 1)
+        return torch.cat([own, *(jitter(own, generator) for _ in range(copies))])
 
     def _train(self, network: DecoderNet, stage: _Stage, lab: Lab) -> None:
         fit, images = stage.fit, stage.oracle.images
@@ -121,20 +125,21 @@ class _Stage:
     """Query anew for every batch: the defence draws noise"""
 
 
-RIDGE_ROWS = 4000
-"""Most images the ridge stage is fitted on"""
+RIDGE_ROWS, RIDGE_NUMBERS = 4000, 40_000_000
+"""Most images the ridge stage is fitted on, and most numbers in their releases: what keeps it to seconds"""
 
 
 def _first_stage(view: View, images: Tensor, lab: Lab) -> _Stage:
     oracle = view.oracle(images)
     seen = oracle.ask()
     features, flat_images = flat(seen), images.flatten(1)
-    own = torch.randperm(len(view.shadow), generator=lab.generator("split"))
+    own = torch.randperm(min(len(view.shadow), len(images)), generator=lab.generator("split"))
     # a copy goes where its original goes: held out together, or trained on together
     groups = [own + len(own) * copy for copy in range(len(images) // len(own))]
     held_out = max(4, len(own) // 12)
     fit = torch.cat([group[held_out:] for group in groups])
-    rows = torch.cat([group[index::1] for index, group in enumerate(groups)])[:RIDGE_ROWS]
+    limit = min(RIDGE_ROWS, max(len(own) // 2, RIDGE_NUMBERS // features.shape[1]))
+    rows = torch.cat(groups)[:limit]
     rows = rows[torch.randperm(len(rows), generator=lab.generator("rows"))]
     linear = regression.fit(features[rows], flat_images[rows])
     first = linear(features)

@@ -57,8 +57,11 @@ def centred_cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def l2(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances of rows: [n, d], [m, d] → [n, m]."""
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist" if len(a) * len(b) < 10_000 else "use_mm_for_euclid_dist")
+    """Euclidean distances of rows: [n, d], [m, d] → [n, m]. Rows of b that are the same get the same figure, to the bit."""
+    # the fast form rounds each place of the product in its own way, which would break the ties of identical candidates
+    kinds, place = b.unique(dim=0, return_inverse=True)
+    mode = "donot_use_mm_for_euclid_dist" if len(a) * len(b) < 10_000 else "use_mm_for_euclid_dist"
+    return torch.cdist(a, kinds, compute_mode=mode)[:, place]
 
 
 def _unit(rows: Tensor) -> Tensor:

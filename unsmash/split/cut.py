@@ -40,7 +40,7 @@ def cut(model: nn.Module, at: str, example: Tensor | tuple[Tensor, ...]) -> Spli
         plan, notes = _replayed(model, name, inputs, surveys, error)
     device, server = plan.halves(model)
     split = SplitModel(device, server, at=at)
-    for module in (split, split.shield):
+    for module in (split, *split.shield.modules()):
         module.training = model.training
     split.notes = (*notes, *_shared(device, server))
     return split

@@ -46,10 +46,11 @@ class Plan:
     def halves(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         """Device and server half around the model's own layers, parameters and buffers."""
         device, server = (Half(programs[False], programs[True]) for programs in (self.device, self.server))
+        order = {name: place for place, (name, _) in enumerate(model.named_modules())}
         for half in (device, server):
             half.training = model.training
-            # Whole layers first: a weight read directly may belong to one of them.
-            for op, name in sorted(half.targets, key=lambda target: (target[0] != "call_module", target[1].count("."))):
+            # Whole layers first, in the model's order: a weight read directly may belong to one of them.
+            for op, name in sorted(half.targets, key=lambda t: (t[0] != "call_module", order.get(t[1], 0), t[1])):
                 if op == "get_attr" and name in self.constants:
                     half.register_buffer(name, self.constants[name].clone(), persistent=False)
                 else:

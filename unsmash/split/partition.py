@@ -160,11 +160,17 @@ def _asks_tensor(node: fx.Node) -> bool:
 
 
 def _is_lift(node: fx.Node, early: set[fx.Node]) -> bool:
-    """Taking an item out of a device-side structure belongs to the device, so that only tensors cross."""
-    if node.target not in (operator.getitem, getattr) or not all(operand in early for operand in node.all_input_nodes):
+    """Whether a step behind the cut only asks what the device knows: a size, or an item of a structure it computed.
+
+    Such a step counts as the device's, or a late `x.shape[0]` would make the image itself cross.
+    """
+    operands = node.all_input_nodes
+    if not operands or not all(operand in early for operand in operands):
         return False
-    whole = node.all_input_nodes[0].meta["values"][0]
-    return not isinstance(whole, (Tensor, *PLAIN, torch.device))
+    if node.meta.get("query") and not node.meta["data"]:
+        return True
+    whole = operands[0].meta["values"][0]
+    return node.target in (operator.getitem, getattr) and not isinstance(whole, (Tensor, *PLAIN, torch.device))
 
 
 def _collect(node: fx.Node, early: set[fx.Node], alive: dict[fx.Node, None]) -> None:

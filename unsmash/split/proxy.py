@@ -1,18 +1,22 @@
 """The stand-ins for tensors and batch-dependent numbers while a model is traced.
 
-A `Valued` knows its value for two batch sizes and says it is of that value's type, so `isinstance`, shapes, unpacking
-and `range` work in a model's code as they do on real tensors.
+A `Valued` knows its value for two batch sizes. Shapes, unpacking, `range` and, inside `disguised`, `isinstance` work in
+a model's code as they do on real tensors.
 """
 
 from __future__ import annotations
 
+import builtins
 import linecache
 import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import torch
 from torch import Tensor, fx
@@ -49,10 +53,6 @@ class Valued(fx.Proxy):
     def pair_(self) -> tuple[Any, Any]:
         """What the node gives for the smaller and the larger batch; no tensor has an attribute of this name."""
         return self.node.meta["values"]
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return type(self.pair_[0])
 
     def __getattr__(self, name: str) -> Any:
         return self.tracer.attribute(self, name)
@@ -109,6 +109,36 @@ class Method:
         if self.name == "size" and not args and not kwargs:
             return tracer.sizes(self.owner)
         return tracer.create_proxy("call_method", self.name, (self.owner, *args), kwargs)
+
+
+@contextmanager
+def disguised() -> Iterator[None]:
+    """Inside, Python's `isinstance` takes a stand-in for what it stands for.
+
+    A false `__class__` would do the same and deceive torch's C++ code too, which then reads a tensor where none is.
+    """
+    real = builtins.isinstance
+
+    def isinstance_(thing: Any, kinds: Any) -> bool:
+        return real(thing, kinds) or (type(thing) is Valued and real(thing.pair_[0], kinds))
+
+    with mock.patch.object(builtins, "isinstance", isinstance_):
+        yield
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The call of a custom autograd function, kept as one step so that its own backward is."""
+
+    function: type[torch.autograd.Function]
+
+    @property
+    def __name__(self) -> str:
+        return "applied"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function gives."""
+        return self.function.apply(*args, **kwargs)
 
 
 def _user_line() -> tuple[str, str]:

@@ -41,7 +41,7 @@ class Survey:
 def survey(model: nn.Module, at: str, inputs: Inputs, mode: bool, size: int = SIZES[0]) -> Survey:
     """Run a clone of the model once in this mode and watch the layer."""
     clone = structural_clone(model).train(mode)
-    names: dict[int, str] = {id(t): name for name, t in [*clone.named_parameters(), *clone.named_buffers()]}
+    names = {id(tensor): name for name, tensor in _tensors(clone).items()}
     found = Survey()
 
     class Uses(TorchFunctionMode):
@@ -82,11 +82,19 @@ def replay_plan(model: nn.Module, at: str, inputs: Inputs, surveys: dict[bool, S
     small, large = len(outputs[0]), len(outputs[-1])
     if small == large:
         raise CutError(f"the output of {at!r} does not grow with the batch.")
-    names = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
-    before = set().union(*(found.before for found in surveys.values()))
-    after = set().union(*(found.after for found in surveys.values()))
+    tensors = {name: id(tensor) for name, tensor in _tensors(model).items()}
+    early = {tensors[name] for found in surveys.values() for name in found.before}
+    late = {tensors[name] for found in surveys.values() for name in found.after}
+    device = frozenset(name for name, tensor in tensors.items() if tensor in early)
+    server = frozenset(name for name, tensor in tensors.items() if tensor in late or tensor not in early)
     shapes = tuple((tuple(x.shape[1:]), x.dtype) for x in inputs)
-    return Replay(at, shapes, (small, large - small), frozenset(before), frozenset((names - before) | after))
+    return Replay(at, shapes, (small, large - small), device, server)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer, those that are tied under each of their names."""
+    parameters, buffers = model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+    return {**dict(parameters), **dict(buffers)}
 
 
 class _Replayed(nn.Module):
@@ -150,13 +158,7 @@ class Back(_Replayed):
         (whole,), plan = self._whole, self._plan
         rows = scaled_size(z, 0, plan.rows[0], SIZES[0], plan.rows[1], 1)
         fakes = FakeTensorMode()
-        tensors: dict[str, Tensor] = {
-            name: fakes.from_tensor(tensor)
-            for name, tensor in [
-                *whole.named_parameters(remove_duplicate=False),
-                *whole.named_buffers(remove_duplicate=False),
-            ]
-        }
+        tensors: dict[str, Tensor] = {name: fakes.from_tensor(tensor) for name, tensor in _tensors(whole).items()}
         with ExitStack() as unreal:
             unreal.enter_context(_reparametrize_module(whole, tensors))
             unreal.enter_context(fakes)

@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from unsmash.split.program import execute, swap
-from unsmash.split.proxy import BranchError, Method, Sizes, Valued
+from unsmash.split.proxy import Applied, BranchError, Method, Sizes, Valued, disguised
 from unsmash.split.sandbox import Inputs, seeded
 from unsmash.split.values import reads_data, same, settled, unpacks
 
@@ -82,7 +82,7 @@ class Recorder(fx.Tracer):
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             self.names[id(tensor)] = name
         self.examples = tuple(tuple(t.clone() for t in inputs) for inputs in self.examples)  # type: ignore[assignment]
-        with seeded(0), self._factories():
+        with seeded(0), disguised(), self._patched():
             return self.trace(model)
 
     # -- what fx asks a tracer ------------------------------------------------------------------------------------
@@ -258,10 +258,19 @@ class Recorder(fx.Tracer):
         self.module_stack = OrderedDict(stack)
 
     @contextmanager
-    def _factories(self) -> Iterator[None]:
+    def _patched(self) -> Iterator[None]:
+        """Calls that would escape the trace, or not survive it, become nodes."""
         with contextlib.ExitStack() as stack:
             for name in FACTORIES:
                 stack.enter_context(mock.patch.object(torch, name, self._recorded(getattr(torch, name))))
+            apply = torch.autograd.Function.__dict__["apply"]
+
+            def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+                if self.computing:
+                    return apply.__get__(None, function)(*args, **kwargs)
+                return self.create_proxy("call_function", Applied(function), args, kwargs)
+
+            stack.enter_context(mock.patch.object(torch.autograd.Function, "apply", classmethod(call)))
             yield
 
     def _recorded(self, factory: Callable[..., Any]) -> Callable[..., Any]:

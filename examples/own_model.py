@@ -1,4 +1,6 @@
-"""Audit a model of your own: `python examples/own_model.py`, or `unsmash audit --model examples/own_model.py:make_net --at conv`."""
+"""Audit a model of your own: `python examples/own_model.py`, or
+`unsmash audit --data digits --model examples/own_model.py:make_net --at relu`.
+"""
 
 from collections import OrderedDict
 

@@ -33,7 +33,7 @@ class TwoWays(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, 6, 3, padding=1)
+        self.conv = nn.Conv2d(channels, 4, 3, stride=2, padding=1)
         self.numbers = nn.AdaptiveAvgPool2d(3)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,7 +46,7 @@ class Join(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.fc = nn.Linear(6 + 9 * channels, CLASSES)
+        self.fc = nn.Linear(4 + 9 * channels, CLASSES)
 
     def forward(self, z: tuple[Tensor, Tensor]) -> Tensor:
         return self.fc(torch.cat([z[0].mean((2, 3)), z[1]], 1))
@@ -59,8 +59,8 @@ def shallow(cut: str, shape: tuple[int, int, int], shield: Shield | None = None)
         if cut == "several":
             model = SplitModel(TwoWays(c), Join(c))
         elif cut == "maps":
-            device = nn.Sequential(nn.Conv2d(c, 8, 3, padding=1), nn.LeakyReLU())
-            model = SplitModel(device, nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, CLASSES)))
+            device = nn.Sequential(nn.Conv2d(c, 6, 3, stride=2, padding=1), nn.LeakyReLU())
+            model = SplitModel(device, nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, CLASSES)))
         else:
             device = nn.Sequential(nn.Flatten(), nn.Linear(c * h * w, 96), nn.Tanh())
             model = SplitModel(device, nn.Linear(96, CLASSES))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from unsmash import experiment as experiments
 from unsmash import report
 from unsmash.data.base import Splits, data_root
 from unsmash.errors import UnsmashError
-from unsmash.events import Event, Fan, JsonLines, Sink, silent
+from unsmash.events import Fan, JsonLines, Sink, silent
 from unsmash.experiment import Experiment, Study
 from unsmash.judge import judge
 from unsmash.lab import Lab, pick_device
@@ -60,7 +60,9 @@ def audit(
     >>> found = audit(data="digits", at="code", out="runs")        # doctest: +SKIP
     >>> found.verdict.word, found.report                           # doctest: +SKIP
     """
-    options = {name: settings.pop(name) for name in ("device", "root", "allow_contamination", "again") if name in settings}
+    options = {
+        name: settings.pop(name) for name in ("device", "root", "allow_contamination", "again") if name in settings
+    }
     raw: dict[str, Any] = {"at": at} | {name: _parsed(value, name) for name, value in settings.items()}
     if data is not None:
         raw["data"] = _parsed(data, "data")
@@ -136,39 +138,33 @@ def _one(
         if known.failure is None and _cards_serve(known, budget):
             lab.emit("note", "store", f"run {name} is known: taken from {store.folder(name)}")
             return known
+    stopped: UnsmashError | None = None
     with store.writing(name) as work:
         write_text(work / "experiment.yaml", experiments.to_yaml(experiment))
         lines = JsonLines(work / "events.jsonl")
+        told = replace(lab, sink=Fan((lab.sink, lines)))
         try:
-            sink: Callable[[Event], None] = Fan((lab.sink, lines))
             measured = measure(
-                experiment,
-                splits,
-                replace(lab, sink=sink),
-                name=name,
-                cache=store.cache,
-                module=module,
-                budget=budget,
-                command=command,
+                experiment, splits, told, name=name, cache=store.cache, module=module, budget=budget, command=command
             )
-            _save_pictures(work / PICTURES, measured.arrays)
             run = measured.run
-            write_record(work / RUN, run)
+            _save_pictures(work / PICTURES, measured.arrays)
         except UnsmashError as error:
-            stage = getattr(error, "stage", "start")
-            failed = Failure(type(error).__name__, str(error), stage)
-            run = Run(name, experiment.model_dump(mode="json"), experiment.seed, failure=failed, command=command)
             if error.exit_code == 2:
                 raise  # a user's mistake is no result
-            write_record(work / RUN, run)
-            store_error = error
-        else:
-            store_error = None
+            stopped = error
+            run = _failed(name, experiment, error, command)
         finally:
             lines.close()
-    if store_error is not None:
-        raise store_error
+        write_record(work / RUN, run)
+    if stopped is not None:
+        raise stopped
     return run
+
+
+def _failed(name: str, experiment: Experiment, error: UnsmashError, command: str) -> Run:
+    failure = Failure(type(error).__name__, str(error), getattr(error, "stage", "start"))
+    return Run(name, experiment.model_dump(mode="json"), experiment.seed, failure=failure, command=command)
 
 
 def _cards_serve(run: Run, budget: str) -> bool:

@@ -30,7 +30,15 @@ LEAKAGE = (
 COST = ("accuracy", "bytes", "latency_ms")
 """Metrics of cost: judged as they are"""
 
-PERCENT = ("identification", "gallery_identification", "feature_identification", "recognition", "accuracy", "ssim", "ms_ssim")
+PERCENT = (
+    "identification",
+    "gallery_identification",
+    "feature_identification",
+    "recognition",
+    "accuracy",
+    "ssim",
+    "ms_ssim",
+)
 """Metrics whose limit may be written in per cent"""
 
 SHARES = ("identification", "gallery_identification", "feature_identification", "recognition", "accuracy")
@@ -78,17 +86,18 @@ def parse(text: str) -> Terms:
     Raises:
         ConfigError: naming the part that is not understood, and what is.
     """
-    terms = tuple(
+    return tuple(
         tuple(_comparison(part, text) for part in re.split(r"\band\b", group)) for group in re.split(r"\bor\b", text)
     )
-    return terms
 
 
 def _comparison(part: str, text: str) -> Comparison:
     match = COMPARISON.match(part)
     example = "Write for example --fail-if 'identification>0.05 or ssim>0.4'"
     if not match:
-        raise ConfigError("fail-if", got=part.strip() or text, allowed="METRIC > NUMBER, joined by or / and", hint=example)
+        raise ConfigError(
+            "fail-if", got=part.strip() or text, allowed="METRIC > NUMBER, joined by or / and", hint=example
+        )
     metric, operator, number, percent = match.groups()
     if metric not in LEAKAGE + COST:
         raise ConfigError("fail-if", got=metric, allowed=LEAKAGE + COST)
@@ -99,7 +108,9 @@ def _comparison(part: str, text: str) -> Comparison:
     if not math.isfinite(limit):
         raise ConfigError("fail-if", got=number, allowed="a finite number", hint=example)
     if percent and metric not in PERCENT:
-        raise ConfigError("fail-if", got=f"{metric}{operator}{number}%", allowed=f"{metric} without a per cent sign", hint=example)
+        raise ConfigError(
+            "fail-if", got=f"{metric}{operator}{number}%", allowed=f"{metric} without a per cent sign", hint=example
+        )
     if metric in SHARES and not 0 <= limit <= 1:
         raise ConfigError("fail-if", got=f"{metric}{operator}{number}", allowed="a share from 0 to 1", hint=example)
     return Comparison(metric, operator, limit)

@@ -32,9 +32,13 @@ def audit(
     model: ModelOption = None,
     at: Annotated[str | None, typer.Option("--at", help="Layer after which the model is cut.")] = None,
     defence: Annotated[list[str] | None, typer.Option("--defence", help="KIND[:key=value,…]; repeat to stack.")] = None,
-    attack: Annotated[list[str] | None, typer.Option("--attack", help="KIND[:key=value,…]; repeat for several.")] = None,
+    attack: Annotated[
+        list[str] | None, typer.Option("--attack", help="KIND[:key=value,…]; repeat for several.")
+    ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds.")] = None,
-    queries: Annotated[int | None, typer.Option("--queries", min=1, help="Messages of one image an adversary sees.")] = None,
+    queries: Annotated[
+        int | None, typer.Option("--queries", min=1, help="Messages of one image an adversary sees.")
+    ] = None,
     fail_if: Annotated[str | None, typer.Option("--fail-if", help="Limits; the exit code is then 0, 1 or 3.")] = None,
     out: Out = Path("runs"),
     set_: Annotated[list[str] | None, typer.Option("--set", help="path=value, such as train.epochs=2.")] = None,
@@ -42,7 +46,9 @@ def audit(
     json_: JsonOption = False,
     data_root: RootOption = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = "auto",
-    allow_contamination: Annotated[bool, typer.Option("--allow-contamination", help="Go on with shared images.")] = False,
+    allow_contamination: Annotated[
+        bool, typer.Option("--allow-contamination", help="Go on with shared images.")
+    ] = False,
     again: Annotated[bool, typer.Option("--again", help="Measure anew even if the run is known.")] = False,
     no_images: Annotated[bool, typer.Option("--no-images", help="Leave private images out of the report.")] = False,
 ) -> None:
@@ -119,7 +125,9 @@ def ls(out: Out = Path("runs"), json_: JsonOption = False) -> None:
 
 @app.command()
 def show(
-    run: Annotated[str, typer.Argument(help="Run id or run folder.")], out: Out = Path("runs"), json_: JsonOption = False
+    run: Annotated[str, typer.Argument(help="Run id or run folder.")],
+    out: Out = Path("runs"),
+    json_: JsonOption = False,
 ) -> None:
     """Show one run: verdict, figures with their intervals, and how they were made."""
     from unsmash import shelf

@@ -1,8 +1,8 @@
 """A component is its settings: one frozen model per file, found by looking into the folder.
 
 `Component` is the base of data sets, models, defences and attacks. Its fields are the YAML keys, the command line's
-`key=value` pairs, the form and the documentation; its one verb (`load`, `build`, `arm`, `run`) is the work. A folder of
-components is its own registry: `discover("unsmash.attacks", Attack)` imports each file and takes the one component in it.
+`key=value` pairs, the form and the documentation; its one verb (`load`, `build`, `arm`, `run`) is the work. A folder
+of components is its own registry: `discover("unsmash.attacks", Attack)` takes the one component in each file.
 """
 
 from __future__ import annotations

@@ -153,7 +153,9 @@ def study(raw: Mapping[str, Any], *, trusted: bool = False) -> Study:
     model = raw.get("model")
     if not trusted and (model.get("kind") if isinstance(model, Mapping) else model) == "own":
         hint = "Code is never named in a file: give it on the command line, --model path.py:factory"
-        raise ConfigError("model.kind", got="own", allowed=[k for k in discover("unsmash.models", Model) if k != "own"], hint=hint)
+        raise ConfigError(
+            "model.kind", got="own", allowed=[k for k in discover("unsmash.models", Model) if k != "own"], hint=hint
+        )
     data = component(raw["data"], "data", "data")
     assert isinstance(data, Data)
     raw["data"] = data
@@ -243,7 +245,9 @@ def _check_threats(threats: tuple[Threat, ...]) -> None:
     if len(set(names)) != len(names):
         raise ConfigError("threats", got=names, allowed="names that differ")
     if not any(threat.asked for threat in threats):
-        raise ConfigError("threats", got=names, allowed="at least one with asked: true", hint="A verdict needs an adversary")
+        raise ConfigError(
+            "threats", got=names, allowed="at least one with asked: true", hint="A verdict needs an adversary"
+        )
 
 
 def _check_grants(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> None:

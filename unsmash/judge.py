@@ -156,8 +156,8 @@ def _against(runs: Sequence[Run], threat: ThreatRecord, term: Comparison, metric
 def _too_close(best: Strongest, term: Comparison, metric: str, run: Run) -> str:
     noun = run.data.noun[1] if run.data else "images"
     if metric == "identification":
-        count = f"{round(best.mean * best.n)} of {best.n}"
-        return f"{count} is too close to your limit of {math.floor(term.limit * best.n + 1e-9)}: more {noun} or seeds are needed"
+        count, most = f"{round(best.mean * best.n)} of {best.n}", math.floor(term.limit * best.n + 1e-9)
+        return f"{count} is too close to your limit of {most}: more {noun} or seeds are needed"
     return f"{metric} {best.mean:.3g} is too close to your limit of {term.limit:g}: more {noun} or seeds are needed"
 
 

@@ -14,7 +14,12 @@ from unsmash.experiment import component as parse
 from unsmash.lab import Lab
 from unsmash.models.base import Model
 
-SHAPES = {"torchvision": (3, 224, 224), "own": (3, 224, 224), "small_resnet": (3, 64, 64), "omniglot_cnn": (1, 105, 105)}
+SHAPES = {
+    "torchvision": (3, 224, 224),
+    "own": (3, 224, 224),
+    "small_resnet": (3, 64, 64),
+    "omniglot_cnn": (1, 105, 105),
+}
 """Input that a model's cuts are listed for when no shape is given; the others take 1×28×28"""
 
 
@@ -52,7 +57,9 @@ def kinds(name: str | None) -> list[dict[str, Any]]:
         ConfigError: no family or kind of that name.
     """
     rows = [
-        _describe(family, kind, cls) for family, (package, base) in FAMILIES.items() for kind, cls in discover(package, base).items()
+        _describe(family, kind, cls)
+        for family, (package, base) in FAMILIES.items()
+        for kind, cls in discover(package, base).items()
     ]
     if name is None:
         return rows
@@ -88,8 +95,16 @@ def _allowed(schema: dict[str, Any]) -> str:
 def _range(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
-    low = f"≥ {schema['minimum']:g}" if "minimum" in schema else (f"> {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else "")
-    high = f"≤ {schema['maximum']:g}" if "maximum" in schema else (f"< {schema['exclusiveMaximum']:g}" if "exclusiveMaximum" in schema else "")
+    low = (
+        f"≥ {schema['minimum']:g}"
+        if "minimum" in schema
+        else (f"> {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else "")
+    )
+    high = (
+        f"≤ {schema['maximum']:g}"
+        if "maximum" in schema
+        else (f"< {schema['exclusiveMaximum']:g}" if "exclusiveMaximum" in schema else "")
+    )
     return " ".join(part for part in (str(schema.get("type", "any")), low, high) if part)
 
 
@@ -100,11 +115,25 @@ def print_cuts(rows: Sequence[dict[str, Any]], hidden: int) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title, justify in (("cut after", "left"), ("sends", "left"), ("bytes", "right"), ("× image", "right"), ("device MACs", "right"), ("device params", "right")):
+    for title, justify in (
+        ("cut after", "left"),
+        ("sends", "left"),
+        ("bytes", "right"),
+        ("× image", "right"),
+        ("device MACs", "right"),
+        ("device params", "right"),
+    ):
         table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
         shapes = " + ".join("×".join(map(str, shape)) for shape in row["shapes"])
-        table.add_row(row["at"], shapes, f"{row['bytes']:,}", f"{row['input_ratio']:.3g}", f"{row['device_macs']:,}", f"{row['device_parameters']:,}")
+        table.add_row(
+            row["at"],
+            shapes,
+            f"{row['bytes']:,}",
+            f"{row['input_ratio']:.3g}",
+            f"{row['device_macs']:,}",
+            f"{row['device_parameters']:,}",
+        )
     console = Console()
     console.print(table)
     if hidden:

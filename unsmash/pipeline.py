@@ -119,7 +119,7 @@ def _measure(
     floors = [scoring.chance(len(victims)), *_floors(victim, scene, eye, lab)]
     guesses: dict[str, Tensor] = {}
     attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses)
-    _check_bounds(attacks, lab)
+    _check_bounds(attacks, experiment)
     attacks = controls.with_cards(attacks, experiment, victim, scene, splits, lab, clock.stage, budget)
     first = observe(victim.model, scene, experiment.threats[0].model_copy(update={"queries": 1}), lab)
     results = scoring.order_by_identification([*floors, *attacks])
@@ -223,25 +223,24 @@ def _ridge_error(known: dict[str, float], view: View, scene: Scene, lab: Lab) ->
     return known[view.threat.name]
 
 
-def _check_bounds(results: list[Result], lab: Lab) -> None:
-    """No attack may identify more than the candidate list allows with as many messages: that would be a bug of ours.
+def _check_bounds(results: list[Result], experiment: Experiment) -> None:
+    """No attack may identify more than the candidate list allows from as many messages: that would be a bug of ours.
 
     Raises:
         BoundError: one did, by more than three standard errors.
     """
-    ceilings = [result for result in results if result.kind == "gallery" and not result.failure]
-    for ceiling in ceilings[:1]:
-        top = ceiling.scores["identification"]
-        for result in results:
-            score = result.scores.get("identification")
-            if score is None or result.role != "attack" or "@" in result.name:
-                continue
-            error = 3 * (max(top.mean * (1 - top.mean), 1 / top.n) / top.n) ** 0.5
-            if score.mean > top.mean + error:
-                raise BoundError(
-                    f"{result.name} identifies {score.mean:.3f}, more than the {top.mean:.3f} that anyone can who holds "
-                    "the candidates and the weights. This is a bug in unsmash or in the attack: please report it"
-                )
+    queries = {threat.name: threat.queries for threat in experiment.threats}
+    tops = {queries[r.threat]: r.scores["identification"] for r in results if r.role == "ceiling" and not r.failure}
+    for result in results:
+        score, top = result.scores.get("identification"), tops.get(queries[result.threat])
+        if score is None or top is None or result.role != "attack":
+            continue
+        error = (max(top.mean * (1 - top.mean), 1 / top.n) / top.n) ** 0.5
+        if score.mean > top.mean + 3 * error:
+            raise BoundError(
+                f"{result.name} identifies {score.mean:.3f}, more than the {top.mean:.3f} that anyone can who holds "
+                "the candidates and the weights. This is a bug in unsmash or in the attack: please report it"
+            )
 
 
 def _utility(

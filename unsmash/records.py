@@ -162,6 +162,10 @@ class SplitRecord:
     defences: tuple[str, ...] = ()
     """Labels in order"""
     stochastic: bool = False
+    earlier: str = ""
+    """The next shallower place where one other tensor crosses; empty when there is none"""
+    later: str = ""
+    """The next deeper one"""
     notes: tuple[str, ...] = ()
 
 
@@ -220,7 +224,7 @@ class Run:
     results: tuple[Result, ...] = ()
     """Floors, attacks and ceilings, weakest first inside each threat"""
     dependence: dict[str, Score] = field(default_factory=dict)
-    """Distance correlation of input and release: `dcor` (bias-corrected) and `dcor_compat` (the field's squared form)"""
+    """Distance correlation of input and release: `dcor` (bias-corrected), `dcor_compat` (the field's squared form)"""
     recogniser: Score | None = None
     """Share of the true images that the independent recogniser reads rightly: the ceiling of `recognition`"""
     pictures: Pictures = field(default_factory=Pictures)
@@ -250,7 +254,7 @@ class Run:
         return tuple(result for result in self.results if result.role == role)
 
     def digest(self) -> str:
-        """Hash of everything measured; times, machine and command left out. Same experiment, same machine kind: same digest."""
+        """Hash of everything measured, without times, machine and command: what must be the same when run again."""
         blank = dataclasses.replace(
             self, started="", seconds={}, latency_ms=(), environment={}, command="", budget=Run.budget
         )

@@ -21,7 +21,7 @@ JUDGED_COLUMNS = 256
 
 @dataclass(frozen=True)
 class Ridge:
-    """A fitted linear map: rows [n, d] → rows [n, e]. Wide releases keep the rows they were fitted on instead of [d, e]."""
+    """A fitted linear map: rows [n, d] → rows [n, e]. For wide releases it keeps the rows it was fitted on."""
 
     weight: Tensor
     """[d, e], or [m, e] on the similarity to `basis`"""
@@ -90,7 +90,9 @@ def _hold_out(features: Tensor, targets: Tensor) -> float:
         columns = (torch.arange(JUDGED_COLUMNS) * step).long()
     known, truth = targets[:split, columns], targets[split:, columns]
     solver = _Solver(features[:split])
-    errors = {penalty: (solver.fit(known, penalty)(features[split:]) - truth).square().mean().item() for penalty in PENALTIES}
+    errors = {
+        penalty: (solver.fit(known, penalty)(features[split:]) - truth).square().mean().item() for penalty in PENALTIES
+    }
     finite = {penalty: error for penalty, error in errors.items() if error == error}
     return min(finite, key=finite.__getitem__)
 

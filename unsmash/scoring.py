@@ -110,9 +110,7 @@ def order_by_identification(results: Sequence[Result]) -> tuple[Result, ...]:
     )
 
 
-def _result(
-    attack: Attack, name: str, threat: str, scores: dict[str, Score], matching: Matching, card: Card
-) -> Result:
+def _result(attack: Attack, name: str, threat: str, scores: dict[str, Score], matching: Matching, card: Card) -> Result:
     return Result(
         name=name,
         kind=attack.kind,

@@ -62,7 +62,9 @@ def component(text: str, path: str, *, trusted: bool = False) -> dict[str, Any]:
     if trusted and head.endswith(".py"):
         factory, _, rest = rest.partition(",")
         if not factory:
-            raise ConfigError(path, got=text, allowed="path.py:factory", hint="Name the function that returns the model")
+            raise ConfigError(
+                path, got=text, allowed="path.py:factory", hint="Name the function that returns the model"
+            )
         return {"kind": "own", "path": head, "factory": factory} | _pairs(rest, path)
     return {"kind": head.strip()} | _pairs(rest, path)
 
@@ -98,7 +100,9 @@ def _step(here: Any, step: str, path: str, assignment: str) -> Any:
     if step not in here and step == "threats":
         here[step] = _standing(1)
     if step not in here and step == "defences":
-        raise ConfigError("--set", got=assignment, allowed="a path into defences that were given", hint="Add --defence first")
+        raise ConfigError(
+            "--set", got=assignment, allowed="a path into defences that were given", hint="Add --defence first"
+        )
     if step not in here and step in ("data", "model"):
         here[step] = {"kind": _default_kind(step, here)}
     inner = here.setdefault(step, {})
@@ -144,7 +148,9 @@ def _pairs(text: str, path: str) -> dict[str, Any]:
     for part in _split(text):
         key, sign, value = part.partition("=")
         if not sign or not key.strip():
-            raise ConfigError(path, got=part, allowed="key=value", hint=f"Write for example --{path} KIND:key=value,key=value")
+            raise ConfigError(
+                path, got=part, allowed="key=value", hint=f"Write for example --{path} KIND:key=value,key=value"
+            )
         pairs[key.strip()] = _value(value)
     return pairs
 

@@ -90,7 +90,10 @@ def print_run(store: Store, name: str) -> None:
         table.add_row(result.name, *_figures(result))
     console.print(table)
     n = run.data.sizes["victims"] if run.data else 0
-    console.print(f"n = {n} victims, data range [0, 1], budget {verdict.budget}, report {store.folder(name) / REPORT}", markup=False)
+    console.print(
+        f"n = {n} victims, data range [0, 1], budget {verdict.budget}, report {store.folder(name) / REPORT}",
+        markup=False,
+    )
 
 
 def _figures(result: Result) -> list[str]:
@@ -103,7 +106,9 @@ def _figures(result: Result) -> list[str]:
     return [*cells, _number(result, "ssim", 3), _number(result, "psnr", 1), _number(result, "mse", 4), counted]
 
 
-def write_reports(runs: Sequence[str], out: Path, fail_if: str | None, target: Path | None, *, images: bool) -> list[Path]:
+def write_reports(
+    runs: Sequence[str], out: Path, fail_if: str | None, target: Path | None, *, images: bool
+) -> list[Path]:
     """Write a report for each experiment among the runs; seeds of one experiment share a report.
 
     Raises:
@@ -115,7 +120,9 @@ def write_reports(runs: Sequence[str], out: Path, fail_if: str | None, target: P
         record = store.load(name)
         groups.setdefault(_without_seed(record), []).append((store, record))
     if target is not None and len(groups) > 1:
-        raise ConfigError("--to", got=str(target), allowed="one experiment's runs", hint=f"These are {len(groups)} experiments")
+        raise ConfigError(
+            "--to", got=str(target), allowed="one experiment's runs", hint=f"These are {len(groups)} experiments"
+        )
     files = []
     for members in groups.values():
         store, first = members[0]

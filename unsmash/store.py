@@ -21,7 +21,7 @@ from unsmash.records import Run, Verdict, build, dumps, load_run
 
 RUN, VERDICT, REPORT, PICTURES = "run.json", "verdict.json", "report.html", "pictures.safetensors"
 UNFINISHED = ".unfinished"
-"""How names of work in progress end; the folder of runs may hold dotted folders of the user's, which nobody may sweep"""
+"""How names of work in progress end; other dotted folders are the user's, and nobody may sweep them"""
 
 
 class Store:
@@ -69,7 +69,9 @@ class Store:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError("out", got=str(self.root), allowed="a folder that can be written", hint=str(error.strerror)) from None
+            raise ConfigError(
+                "out", got=str(self.root), allowed="a folder that can be written", hint=str(error.strerror)
+            ) from None
 
     def load(self, run_id: str) -> Run:
         """One run's record.
@@ -97,7 +99,9 @@ class Store:
         """Folders of complete runs, oldest first."""
         if not self.root.is_dir():
             return []
-        complete = [folder for folder in self.root.iterdir() if not folder.name.startswith(".") and (folder / RUN).is_file()]
+        complete = [
+            folder for folder in self.root.iterdir() if not folder.name.startswith(".") and (folder / RUN).is_file()
+        ]
         return sorted(complete, key=lambda folder: ((folder / RUN).stat().st_mtime, folder.name))
 
     def runs(self) -> list[Run]:

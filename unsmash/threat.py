@@ -94,17 +94,23 @@ class Threat(BaseModel):
         many = self.queries > 1
         if Grant.CANDIDATES in self.grants:
             sees = f"Sees {self.queries} messages" if many else "Sees one message"
-            return f"{sees}, holds the {candidates} candidates and the model", "Someone who holds the list of candidates can"
+            return (
+                f"{sees}, holds the {candidates} candidates and the model",
+                "Someone who holds the list of candidates can",
+            )
         if Grant.WEIGHTS in self.grants:
             return "Has the model's weights", "Someone with the model's weights can"
         if many:
             number = "Sixteen" if self.queries == 16 else str(self.queries)
-            return f"Sees {self.queries} messages of the same image", f"{number} messages of the same image let an outsider"
+            return (
+                f"Sees {self.queries} messages of the same image",
+                f"{number} messages of the same image let an outsider",
+            )
         return "Sees one message", "One message lets an outsider"
 
 
 def standing(queries: int = 1) -> tuple[Threat, ...]:
-    """The adversaries of an audit when nobody names others: query (T1), gallery (T5, shown only), and with queries > 1 repeat (T4)."""
+    """The adversaries when nobody names others: query (T1), gallery (T5, shown only), with queries > 1 repeat (T4)."""
     gallery = (Grant.WEIGHTS, Grant.CANDIDATES)
     threats = [Threat(name="query")]
     if queries > 1:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unsmash.data.base import Splits
-from unsmash.errors import ConfigError, UnsmashError
+from unsmash.errors import ConfigError, CutError, UnsmashError
 from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
 from unsmash.models.base import state_digest
@@ -120,7 +120,10 @@ def describe(victim: Victim, experiment: Experiment, splits: Splits) -> SplitRec
     shapes = tuple(tuple(part.shape[1:]) for part in z)
     with torch.no_grad():
         sent = victim.model.shield(z)
+    earlier, later = neighbours(victim, experiment.at, splits)
     return SplitRecord(
+        earlier=earlier,
+        later=later,
         model=experiment.model.label(),
         at=experiment.at,
         shapes=shapes,
@@ -133,6 +136,22 @@ def describe(victim: Victim, experiment: Experiment, splits: Splits) -> SplitRec
         stochastic=victim.model.shield.stochastic,
         notes=victim.model.notes,
     )
+
+
+def neighbours(victim: Victim, at: str, splits: Splits) -> tuple[str, str]:
+    """The next shallower and the next deeper place where one tensor of another size crosses, logits left out."""
+    example = splits.train.pixels[:2]
+    try:
+        rows = candidates(victim.net, victim.entry(example) if victim.entry is not None else example)
+    except CutError:  # a forward that branches on data can be cut, though not listed
+        return "", ""
+    here = next((index for index, row in enumerate(rows) if at in (row.name, *row.aliases)), None)
+    if here is None:
+        return "", ""
+    others = [(index, row) for index, row in enumerate(rows[:-1]) if row.single and row.bytes != rows[here].bytes]
+    before = [row.name for index, row in others if index < here and row.device_parameters]
+    after = [row.name for index, row in others if index > here]
+    return (before[-1] if before else ""), (after[0] if after else "")
 
 
 def macs(module: nn.Module, image: Tensor) -> int:

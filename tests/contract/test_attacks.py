@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from typing import Any
 
 import pytest
@@ -25,7 +26,9 @@ from unsmash.threat import Grant, Scene, Secret, View
 
 KINDS = discover("unsmash.attacks", Attack)
 every = pytest.mark.parametrize("kind", KINDS)
-guessers = pytest.mark.parametrize("kind", [k for k, a in KINDS.items() if a.role == "attack" and a.secret is Secret.INPUTS])
+guessers = pytest.mark.parametrize(
+    "kind", [k for k, a in KINDS.items() if a.role == "attack" and a.secret is Secret.INPUTS]
+)
 ceilings = pytest.mark.parametrize("kind", [k for k, a in KINDS.items() if a.role == "ceiling"])
 
 Shape = tuple[int, int, int]
@@ -44,9 +47,15 @@ def tiny(kind: str) -> Attack:
     return KINDS[kind].model_validate({"kind": kind, **KINDS[kind].tiny})
 
 
-def view_of(kind: str, cut: str = "flat", shape: Shape = GREY, shield: Shield | None = None, queries: int = 1) -> View:
+FEW = 48
+"""The adversary's images where only shapes matter"""
+
+
+def view_of(
+    kind: str, cut: str = "flat", shape: Shape = GREY, shield: Shield | None = None, queries: int = 1, shadow: int = FEW
+) -> View:
     """The view of exactly what the attack declares."""
-    return look(shallow(cut, shape, shield), scene(shape), KINDS[kind].needs, queries)
+    return look(shallow(cut, shape, shield), scene(shape, shadow=shadow), KINDS[kind].needs, queries)
 
 
 def require_sound(attack: Attack, guess: Tensor, view: View, at: Scene) -> None:
@@ -61,7 +70,9 @@ def require_sound(attack: Attack, guess: Tensor, view: View, at: Scene) -> None:
 
 
 @every
-@pytest.mark.parametrize(("cut", "shape"), SHAPES, ids=lambda value: value if isinstance(value, str) else "x".join(map(str, value)))
+@pytest.mark.parametrize(
+    ("cut", "shape"), SHAPES, ids=lambda value: value if isinstance(value, str) else "x".join(map(str, value))
+)
 def test_any_cut_and_image_shape_gives_a_sound_guess(kind: str, cut: str, shape: Shape) -> None:
     view = view_of(kind, cut, shape)
     require_sound(tiny(kind), tiny(kind).run(view, Lab()), view, scene(shape))
@@ -84,7 +95,7 @@ def test_a_random_defence_on_several_tensors_gives_a_sound_guess(kind: str) -> N
 
 @every
 def test_one_victim_is_enough(kind: str) -> None:
-    at = scene(GREY, victims=1)
+    at = scene(GREY, victims=1, shadow=FEW)
     view = look(shallow("flat", GREY), at, KINDS[kind].needs)
     require_sound(tiny(kind), tiny(kind).run(view, Lab()), view, at)
 
@@ -102,7 +113,7 @@ def test_the_seed_decides_every_bit(kind: str, shield: Shield | None) -> None:
 @every
 @pytest.mark.parametrize("shield", [None, GaussianShield(0.2)], ids=["plain", "noisy"])
 def test_it_leaves_the_world_as_it_was(kind: str, shield: Shield | None) -> None:
-    model, at = shallow("maps", GREY, shield), scene(GREY)
+    model, at = shallow("maps", GREY, shield), scene(GREY, shadow=FEW)
     view = look(model, at, KINDS[kind].needs, 2)
     held = contents(model, at, view)
     before, state = copy.deepcopy(held), torch.random.get_rng_state()
@@ -129,31 +140,36 @@ def contents(model: SplitModel, at: Scene, view: View) -> dict[str, Tensor]:
     ("kind", "missing"), [pytest.param(k, g, id=f"{k}-{g}") for k, a in KINDS.items() for g in sorted(a.needs)]
 )
 def test_it_declares_every_grant_that_it_uses(kind: str, missing: Grant) -> None:
-    view = look(shallow("flat", GREY), scene(GREY), KINDS[kind].needs - {missing})
+    view = look(shallow("flat", GREY), scene(GREY, shadow=FEW), KINDS[kind].needs - {missing})
     with pytest.raises(ThreatError, match=str(missing)):
         tiny(kind).run(view, Lab())
 
 
 @every
 def test_grants_beyond_its_needs_change_nothing(kind: str) -> None:
-    more = look(shallow("flat", GREY), scene(GREY), tuple(Grant))
+    more = look(shallow("flat", GREY), scene(GREY, shadow=FEW), tuple(Grant))
     assert torch.equal(tiny(kind).run(more, Lab()), tiny(kind).run(view_of(kind), Lab()))
 
 
+MANY = 200
+"""The adversary's images where an attack must succeed"""
+
+
+@functools.cache
 def scored(kind: str, cut: str, shape: Shape) -> tuple[Result, Tensor]:
-    attack, at = tiny(kind), scene(shape)
-    guess = attack.run(view_of(kind, cut, shape), Lab())
+    attack, at = tiny(kind), scene(shape, shadow=MANY)
+    guess = attack.run(view_of(kind, cut, shape, shadow=MANY), Lab())
     if attack.secret is Secret.IDENTITY:
         return scoring.score_candidates(attack, kind, "test", guess, at), guess
     return scoring.score_images(attack, kind, "test", guess, at, None), guess
 
 
 @guessers
-@pytest.mark.parametrize(("cut", "shape"), [("flat", (1, 8, 8)), ("maps", (3, 17, 19)), ("several", (1, 12, 12))])
+@pytest.mark.parametrize(("cut", "shape"), [("flat", (1, 8, 8)), ("maps", (3, 11, 12)), ("several", (1, 9, 9))])
 def test_it_beats_its_floor_where_it_must(kind: str, cut: str, shape: Shape) -> None:
     """Like for like: who picks one of its own images is held to a random pick, who estimates to the mean image."""
     result, guess = scored(kind, cut, shape)
-    picks = all((scene(shape).shadow == one).flatten(1).all(1).any() for one in guess)
+    picks = all((scene(shape, shadow=MANY).shadow == one).flatten(1).all(1).any() for one in guess)
     floor, _ = scored("random_image" if picks else "mean_image", cut, shape)
     assert result.scores["mse"].mean < floor.scores["mse"].mean
     assert result.scores["ssim"].mean > floor.scores["ssim"].mean
@@ -163,7 +179,7 @@ def test_it_beats_its_floor_where_it_must(kind: str, cut: str, shape: Shape) -> 
 
 
 @ceilings
-@pytest.mark.parametrize(("cut", "shape"), [("flat", (1, 8, 8)), ("maps", (3, 17, 19)), ("several", (1, 12, 12))])
+@pytest.mark.parametrize(("cut", "shape"), [("flat", (1, 8, 8)), ("maps", (3, 11, 12)), ("several", (1, 9, 9))])
 def test_no_attack_identifies_more_than_a_ceiling(kind: str, cut: str, shape: Shape) -> None:
     top = scored(kind, cut, shape)[0].scores["identification"].mean
     for other, attack in KINDS.items():
@@ -192,7 +208,7 @@ def test_an_experiment_takes_it(kind: str) -> None:
 
 def test_class_mean_is_the_mean_of_the_class() -> None:
     at = scene(GREY)
-    guess = tiny("class_mean").run(view_of("class_mean"), Lab())
+    guess = tiny("class_mean").run(view_of("class_mean", shadow=MANY), Lab())
     for row, label in enumerate(at.labels):
         assert torch.allclose(guess[row], at.shadow[at.shadow_labels == label].mean(0))
 

@@ -58,7 +58,9 @@ def test_it_says_what_it_is(family: str, kind: str, cls: type[Component]) -> Non
 
 @every
 def test_every_setting_has_help(family: str, kind: str, cls: type[Component]) -> None:
-    silent = [name for name, field in cls.model_fields.items() if name != "kind" and not (field.description or "").strip()]
+    silent = [
+        name for name, field in cls.model_fields.items() if name != "kind" and not (field.description or "").strip()
+    ]
     assert not silent
 
 

@@ -114,7 +114,9 @@ def test_a_copy_is_independent(kind: str) -> None:
     for name, value in list(vars(twin).items()):
         if isinstance(value, float):
             setattr(twin, name, value * 7)
-    assert not {id(t) for t in twin.state_dict(keep_vars=True).values()} & {id(t) for t in shield.state_dict(keep_vars=True).values()}
+    assert not {id(t) for t in twin.state_dict(keep_vars=True).values()} & {
+        id(t) for t in shield.state_dict(keep_vars=True).values()
+    }
     assert all(map(torch.equal, before, send(shield, z)))
 
 
@@ -144,7 +146,7 @@ def test_stronger_settings_are_never_silently_ignored(kind: str) -> None:
 @pytest.mark.parametrize("scale", [0.05, 1.0, 20.0])
 def test_the_noise_has_the_law_it_claims(law: str, scale: float) -> None:
     make, truth = LAWS[law]
-    noise = send(make(scale), zeros(40_000))[0].flatten().double().numpy()
+    noise = send(make(scale), zeros(100_000))[0].flatten().double().numpy()
     assert stats.kstest(noise, truth(scale=scale).cdf).pvalue > 0.01
     assert stats.kstest(noise, truth(scale=1.03 * scale).cdf).pvalue < 0.01  # the test would see 3 % too little
     others = stats.laplace(scale=scale / 2**0.5) if law == "gaussian" else stats.norm(scale=scale * 2**0.5)

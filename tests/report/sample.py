@@ -159,6 +159,7 @@ def run(found: Sequence[Result] | None = None, *, seed: int = 0, n: int = N, **c
             device_macs=5_200_000,
             defences=("Laplace noise 1.0",),
             stochastic=True,
+            later="relu3",
         ),
         utility=Utility(score(477, 500, metric="accuracy"), 0.112, 5, score(480, 500, metric="accuracy")),
         threats=(QUERY, REPEAT, GALLERY),

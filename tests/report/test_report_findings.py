@@ -187,13 +187,13 @@ def test_leak_lists_the_other_adversaries_and_what_to_audit_next() -> None:
     assert made.body is not None
     first, second = made.body.audits.suggestions
     assert first.command == "unsmash audit mnist --at fc --defence laplace:scale=2"
-    assert second.command == "unsmash audit mnist --defence laplace:scale=1.0 --at LATER_LAYER"
+    assert second.command == "unsmash audit mnist --defence laplace:scale=1.0 --at relu3"
 
 
 def test_undefended_leak_suggests_noise() -> None:
     runs, verdict = sample.leaks()
-    made = body([replace(runs[0], command="unsmash audit mnist")], verdict)
-    assert made.audits.suggestions[0].command == "unsmash audit mnist --defence laplace:scale=1.0"
+    run = replace(runs[0], command="unsmash audit mnist", pictures=replace(runs[0].pictures, sent_scale=0.83))
+    assert body([run], verdict).audits.suggestions[0].command == "unsmash audit mnist --defence laplace:scale=0.8"
 
 
 def test_pass_says_worst_case_and_what_was_not_tried() -> None:

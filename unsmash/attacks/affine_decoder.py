@@ -1,4 +1,4 @@
-"""The published decoder of NoPeekNN and of Titcombe et al. 2021: transposed convolutions with no activation between them.
+"""The published decoder of NoPeekNN and of Titcombe et al. 2021: transposed convolutions without activations.
 
 It is one affine map, so that ridge regression equals it at best in a thousandth of the time. Kept for comparison: a
 defence judged by it alone looks better than it is. Trained here on what is really sent; in the published code it saw

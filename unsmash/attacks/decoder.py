@@ -58,7 +58,8 @@ class Decoder(Attack):
         with lab.seeded("network"):
             width, blocks = LADDER[self.size]
             shapes = [tuple(part.shape[1:]) for part in view.release]
-            network = DecoderNet(shapes, view.input_shape, width, blocks).to(lab.device, memory_format=torch.channels_last)
+            network = DecoderNet(shapes, view.input_shape, width, blocks).to(lab.device)
+            network = network.to(memory_format=torch.channels_last)  # a fifth faster on processors
             self._train(network, stage, lab)
             return _apply(network, view.release, stage.linear, lab)
 
@@ -168,7 +169,7 @@ def _apply(network: DecoderNet, release: Smashed, linear: regression.Ridge, lab:
 
 
 class DecoderNet(nn.Module):
-    """(release, ridge image) → image. Works on a grid half or a quarter of the image's side, any cut and image shape."""
+    """(release, ridge image) → image, on a grid of half or a quarter of the image's side; any cut and image shape."""
 
     def __init__(
         self, cut_shapes: list[tuple[int, ...]], input_shape: tuple[int, ...], width: int, blocks: int

@@ -43,4 +43,6 @@ class Gallery(Attack):
         # no closed form: distance to the mean of what each candidate would send
         with lab.seeded("candidates"):
             sent = view.shield.pool([view.shield(z) for _ in range(64)])
-        return -torch.cdist(torch.cat([p.flatten(1) for p in release], 1), torch.cat([p.flatten(1) for p in sent], 1)).double()
+        return -torch.cdist(
+            torch.cat([p.flatten(1) for p in release], 1), torch.cat([p.flatten(1) for p in sent], 1)
+        ).double()

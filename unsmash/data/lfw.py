@@ -109,5 +109,5 @@ def _where(root: Path) -> Path:
         from sklearn.datasets import fetch_lfw_people
 
         # Only its download is wanted: one person and tiny images keep its own decoding and its cache small.
-        fetch_lfw_people(data_home=root, min_faces_per_person=500, resize=0.1, n_retries=0)
+        fetch_lfw_people(data_home=root, min_faces_per_person=500, resize=0.1, n_retries=1)
     return downloaded

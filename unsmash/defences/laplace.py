@@ -1,4 +1,4 @@
-"""Laplace noise on everything that is sent, in training and at inference, as Titcombe et al. 2021 (arXiv 2104.05743)."""
+"""Laplace noise on everything that is sent, in training and at inference, as in Titcombe et al. 2021."""
 
 from __future__ import annotations
 
@@ -57,4 +57,10 @@ class LaplaceShield(Shield):
         """The median of many, the mean of few."""
         if len(releases) < MEDIAN_FROM:
             return super().pool(releases)
-        return tuple(torch.stack(parts).median(0).values for parts in zip(*releases, strict=True))
+        return tuple(_median(torch.stack(parts)) for parts in zip(*releases, strict=True))
+
+
+def _median(stack: Tensor) -> Tensor:
+    """Over the first dimension; of an even count the middle of the two, where torch's own takes the lower one."""
+    ordered = stack.sort(0).values
+    return (ordered[(len(stack) - 1) // 2] + ordered[len(stack) // 2]) / 2

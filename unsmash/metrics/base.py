@@ -36,8 +36,12 @@ def require_images(truth: Tensor, guess: Tensor) -> None:
         UnsmashError: with the range that came. A PSNR of 48.6 dB that is 13.4 dB begins with the wrong range.
     """
     if truth.shape != guess.shape or truth.ndim != 4:
-        raise UnsmashError(f"images are {tuple(truth.shape)} and guesses {tuple(guess.shape)}; both must be [n, c, h, w]")
+        raise UnsmashError(
+            f"images are {tuple(truth.shape)} and guesses {tuple(guess.shape)}; both must be [n, c, h, w]"
+        )
     for name, images in (("images", truth), ("guesses", guess)):
         low, high = images.min().item(), images.max().item()
         if not (low >= 0 and high <= 1):
-            raise UnsmashError(f"{name} lie in [{low:.3g}, {high:.3g}]; every metric here is defined on [0, 1]: clamp first")
+            raise UnsmashError(
+                f"{name} lie in [{low:.3g}, {high:.3g}]; every metric here is defined on [0, 1]: clamp first"
+            )

@@ -39,7 +39,7 @@ def identify(guess: Tensor, candidates: Tensor) -> Matching:
 
 
 def by_similarity(similarity: Tensor, name: str = "", truth: Tensor | None = None) -> Matching:
-    """Matching from a similarity matrix [n, N], larger is closer; the true candidate of row i is truth[i], default i."""
+    """Matching from a similarity matrix [n, N], larger is closer; row i belongs to candidate truth[i], default i."""
     rows = torch.arange(len(similarity))
     truth = rows if truth is None else truth
     own = similarity[rows, truth][:, None]
@@ -51,13 +51,13 @@ def by_similarity(similarity: Tensor, name: str = "", truth: Tensor | None = Non
 
 
 def centred_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of rows after taking off each row's mean: [n, d], [m, d] → [n, m]. A constant row has cosine 0 with all."""
+    """Cosine of rows after taking off each row's mean: [n, d], [m, d] → [n, m]. A constant row has cosine 0."""
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     return _unit(a) @ _unit(b).T
 
 
 def l2(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances of rows: [n, d], [m, d] → [n, m]. Rows of b that are the same get the same figure, to the bit."""
+    """Euclidean distances of rows: [n, d], [m, d] → [n, m]. Equal rows of b get the same figure, to the bit."""
     # the fast form rounds each place of the product in its own way, which would break the ties of identical candidates
     kinds, place = b.unique(dim=0, return_inverse=True)
     mode = "donot_use_mm_for_euclid_dist" if len(a) * len(b) < 10_000 else "use_mm_for_euclid_dist"

@@ -19,7 +19,7 @@ class LeNet(Model):
     default_cut: ClassVar[str] = "pool"
 
     def build(self, input_shape: tuple[int, ...], classes: int, lab: Lab) -> nn.Module:
-        """Layers conv1, relu1, conv2, relu2, pool | dropout1, flatten, fc1, relu3, dropout2, fc2. Pixels stay in [0, 1]."""
+        """Layers conv1, relu1, conv2, relu2, pool | dropout1, flatten, fc1, relu3, dropout2, fc2, on plain pixels."""
         require_size(self.kind, input_shape, 6)
         channels, height, width = input_shape
         numbers = 64 * ((height - 4) // 2) * ((width - 4) // 2)

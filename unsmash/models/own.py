@@ -46,9 +46,13 @@ class Own(Model):
                 module = function(**{name: value for name, value in offered.items() if name in wanted})
             except Exception as error:
                 what = f"{type(error).__name__}: {error}"
-                raise ConfigError("model.factory", got=f"{self.path}:{self.factory}", hint=f"It raised {what}") from error
+                raise ConfigError(
+                    "model.factory", got=f"{self.path}:{self.factory}", hint=f"It raised {what}"
+                ) from error
         if not isinstance(module, nn.Module):
-            raise ConfigError("model.factory", got=type(module).__name__, allowed="a torch.nn.Module, returned by the factory")
+            raise ConfigError(
+                "model.factory", got=type(module).__name__, allowed="a torch.nn.Module, returned by the factory"
+            )
         return module
 
     def entry(self) -> nn.Module | None:
@@ -65,7 +69,9 @@ class Own(Model):
     def _function(self) -> Any:
         path = Path(self.path)
         if not path.is_file():
-            raise ConfigError("model.path", got=self.path, allowed="a Python file", hint="Write --model path.py:factory")
+            raise ConfigError(
+                "model.path", got=self.path, allowed="a Python file", hint="Write --model path.py:factory"
+            )
         spec = importlib.util.spec_from_file_location(f"unsmash_own_{path.stem}", path)
         if spec is None or spec.loader is None:
             raise ConfigError("model.path", got=self.path, allowed="a Python file ending in .py")

@@ -1,4 +1,4 @@
-"""The SplitNN of NoPeekNN and of Titcombe et al. 2021 (arXiv 2104.05743): two convolutions, then 500 numbers at the cut."""
+"""The SplitNN of NoPeekNN and of Titcombe et al. 2021 (arXiv 2104.05743): two convolutions, then 500 numbers."""
 
 from __future__ import annotations
 

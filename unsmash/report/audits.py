@@ -25,10 +25,10 @@ def audits(evidence: Evidence) -> Section:
 def suggestions(evidence: Evidence) -> tuple[Suggestion, ...]:
     """What would teach most, by verdict."""
     if evidence.verdict.word == "leaks":
-        return (_noise(evidence), _deeper(evidence))
+        return (_noise(evidence), *_deeper(evidence))
     if evidence.verdict.word == "passes":
-        return (_seed(evidence), _shallower(evidence))
-    return (_seed(evidence), _noise(evidence))
+        return (_seeds(evidence), *_shallower(evidence))
+    return (_seeds(evidence), _noise(evidence))
 
 
 def _noise(evidence: Evidence) -> Suggestion:
@@ -42,27 +42,33 @@ def _noise(evidence: Evidence) -> Suggestion:
             why,
             LAPLACE.sub(f"laplace:scale={scale}", command),
         )
-    return Suggestion("the same cut with Laplace noise 1.0", why, f"{command} --defence laplace:scale=1.0")
+    # as strong as the message itself: a scale of 1 means nothing where the numbers sent are hundreds
+    scale = f"{evidence.run.pictures.sent_scale:.1g}"
+    return Suggestion(f"the same cut with Laplace noise {scale}", why, f"{command} --defence laplace:scale={scale}")
 
 
-def _deeper(evidence: Evidence) -> Suggestion:
+def _deeper(evidence: Evidence) -> tuple[Suggestion, ...]:
     split = evidence.run.split
-    macs = f" (now {whole(split.device_macs)} multiply-adds)" if split is not None and split.device_macs else ""
+    if split is None or not split.later:
+        return ()
+    macs = f" (now {whole(split.device_macs)} multiply-adds)" if split.device_macs else ""
     why = f"Later layers keep less of the {evidence.nouns[0]}; the device computes more{macs}."
-    return Suggestion("a deeper cut", why, _at(evidence, "LATER_LAYER"))
+    return (Suggestion(f"a deeper cut, after {split.later}", why, _at(evidence, split.later)),)
 
 
-def _shallower(evidence: Evidence) -> Suggestion:
+def _shallower(evidence: Evidence) -> tuple[Suggestion, ...]:
+    split = evidence.run.split
+    if split is None or not split.earlier:
+        return ()
     why = "If that passes as well, the device can do less work for the same verdict."
-    return Suggestion("a shallower cut", why, _at(evidence, "EARLIER_LAYER"))
+    return (Suggestion(f"a shallower cut, after {split.earlier}", why, _at(evidence, split.earlier)),)
 
 
-def _seed(evidence: Evidence) -> Suggestion:
-    used = [run.seed for run in evidence.runs]
-    seed = max(used) + 1
-    why = "Another seed trains another target and another attacker; three or more are wanted for a pass."
-    command = re.sub(r"\s--seed[ =]\d+", "", _command(evidence))
-    return Suggestion("the same setting with another seed", why, f"{command} --seed {seed}")
+def _seeds(evidence: Evidence) -> Suggestion:
+    count = max(3, 2 * len(evidence.runs))
+    why = "Each seed trains another target and other attackers; three or more are wanted for a pass."
+    command = re.sub(r"\s--seeds[ =]\d+", "", _command(evidence))
+    return Suggestion(f"the same setting with {spell(count)} seeds", why, f"{command} --seeds {count}")
 
 
 def _at(evidence: Evidence, layer: str) -> str:

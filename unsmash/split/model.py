@@ -31,7 +31,7 @@ class Shield(nn.Module):
         return z[0].new_zeros(())
 
     def log_likelihood(self, release: Smashed, z: Smashed) -> Tensor | None:
-        """log p(release_i | z_j) up to a constant per row, [n, m]; None when it is not known in closed form.
+        """Log-likelihood log p(release_i | z_j) up to a constant per row, [n, m]; None when it has no closed form.
 
         A deterministic shield answers 0 where the release of z_j is the one seen and −inf elsewhere; this base ranks by
         negative distance instead, which orders the candidates the same way and survives rounding.

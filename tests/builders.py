@@ -1,0 +1,115 @@
+"""Small hand-made records: what the tests of records, judge and store are fed. Nothing here was measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from scipy.stats import binomtest
+
+from unsmash.records import (
+    Card,
+    DataRecord,
+    Failure,
+    Pictures,
+    Result,
+    Role,
+    Run,
+    Score,
+    SplitRecord,
+    ThreatRecord,
+    Utility,
+)
+
+N = 100
+STRONG = Card(strong=True)
+
+
+def share(hits: int, n: int = N, *, metric: str = "identification") -> Score:
+    """A share of `hits` in `n`, its interval by scipy; the first victims are the ones found."""
+    interval = binomtest(hits, n).proportion_ci(method="wilson")
+    values = tuple(float(victim < hits) for victim in range(n))
+    return Score(metric, "share", "up", hits / n, float(interval.low), float(interval.high), n, values, "Wilson")
+
+
+def figure(metric: str, mean: float, spread: float = 0.01, n: int = N) -> Score:
+    """A metric that is no share, known to within `spread`; the victims' values lie evenly about the mean."""
+    values = tuple(mean + spread * (2 * victim / (n - 1) - 1) for victim in range(n))
+    leak = "down" if metric == "mse" else "up"
+    return Score(metric, "", leak, mean, mean - spread, mean + spread, n, values, "bootstrap")  # type: ignore[arg-type]
+
+
+def attack(
+    name: str = "decoder",
+    hits: int = 0,
+    *scores: Score,
+    n: int = N,
+    threat: str = "query",
+    card: Card = STRONG,
+    role: Role = "attack",
+    failure: str = "",
+) -> Result:
+    """An attack that identifies `hits` of `n` victims, with further scores as given."""
+    found = {} if failure else {score.metric: score for score in (share(hits, n), *scores)}
+    return Result(name, name, name.title(), role, threat, found, card=card, failure=failure)
+
+
+def threat(name: str = "query", *, asked: bool = True, candidates: bool = False) -> ThreatRecord:
+    """An adversary; with `candidates` one that holds the gallery."""
+    grants = ("weights", "candidates") if candidates else ("queries", "shadow")
+    return ThreatRecord(name, f"Title of {name}", f"The adversary {name} can", 1, asked, ("read",), ("guess",), grants)
+
+
+def run(
+    results: Sequence[Result] = (), threats: Sequence[ThreatRecord] | None = None, *, n: int = N, **changes: Any
+) -> Run:
+    """A finished run with those results, under one asked adversary unless others are given."""
+    settled = {
+        "id": "0123456789ab",
+        "experiment": {"data": {"kind": "digits"}, "attacks": [{"kind": "ridge", "images": 40}], "seed": 0},
+        "seed": 0,
+        "data": data(n),
+        "split": SplitRecord("splitnn", "code", ((8,), (2, 3, 3)), 104, 64, 900, 80, 5000, ("gaussian",), True),
+        "utility": Utility(share(90, n, metric="accuracy"), 0.1, 2),
+        "threats": tuple(threats if threats is not None else (threat(),)),
+        "results": tuple(results),
+        "latency_ms": (1.5, 2.5),
+    }
+    return Run(**(settled | changes))
+
+
+def data(n: int = N) -> DataRecord:
+    """Digits, with as many victims."""
+    sizes = {"train": 7, "victims": n}
+    return DataRecord("digits", "Hand-made", ("digit", "digits"), (1, 8, 8), ("zero", "one"), sizes, "fade")
+
+
+def full_run() -> Run:
+    """A run that fills every field of every record, so that a test can change each."""
+    results = (
+        attack("mean_image", 1, figure("ssim", 0.1), threat="", role="floor", card=Card()),
+        dataclasses.replace(
+            attack("decoder", 7, figure("mse", 0.02), figure("ssim", 0.5)),
+            ranks=(1, 2, 5),
+            matcher="l2",
+            card=Card(True, False, True, ("identifies 98 % on the undefended cut",)),
+            settings={"size": "small", "epochs": 3, "rate": 0.003, "list": [1, {"a": None}]},
+            summary="Ünïcode, ≤ 5 %, and a line separator \u2028 in between.",
+        ),
+        attack("ridge", failure="MemoryError: no message"),
+    )
+    return run(
+        results,
+        (threat(), threat("gallery", asked=False, candidates=True)),
+        utility=Utility(share(90, metric="accuracy"), 0.125, 2, share(95, metric="accuracy")),
+        dependence={"dcor": figure("dcor", 0.4), "dcor_compat": figure("dcor_compat", 0.6)},
+        recogniser=share(97, metric="recognition"),
+        pictures=Pictures((3, 1), ("worst", "least"), ("zero", "one"), "by rank", 1.25, ("decoder",)),
+        notes=("one", "two"),
+        failure=Failure("TrainingError", "NaN at step 3", "victim"),
+        started="2026-01-02T03:04:05+00:00",
+        seconds={"total": 3.25},
+        environment={"torch": "2"},
+        command="unsmash audit",
+    )

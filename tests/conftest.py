@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests st
 
 import pytest
 import torch
+from small import TINY
 
 from unsmash.data.base import Splits
 from unsmash.data.digits import Digits
@@ -17,8 +18,6 @@ from unsmash.lab import Lab
 from unsmash.victim import Victim, prepare
 
 torch.set_num_threads(1)
-
-TINY = {"kind": "digits", "train": 120, "shadow": 160, "validator": 80, "val": 40, "victims": 40}
 
 
 @pytest.fixture(scope="session")

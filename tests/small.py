@@ -13,12 +13,15 @@ from unsmash.split import Shield, Shields, SplitModel
 from unsmash.threat import Grant, Scene, Threat, View, make_scene, observe
 
 CLASSES = 10
+TINY = {"kind": "digits", "train": 120, "shadow": 160, "validator": 80, "val": 40, "victims": 40}
+"""The data of small audits, as settings"""
+
 GREY, COLOUR = (1, 8, 8), (3, 8, 8)
 
 
 @functools.cache
 def pictures(shape: tuple[int, int, int], count: int, start: int = 0) -> tuple[Tensor, Tensor]:
-    """Handwritten digits [count, *shape] in [0, 1] with labels: enlarged to the shape, each tinted where it has colour."""
+    """Handwritten digits [count, *shape] in [0, 1] with labels: enlarged to the shape, tinted where it has colour."""
     bunch = load_digits()
     rows = slice(start, start + count)
     grey = torch.from_numpy(bunch.images[rows]).float()[:, None] / 16
@@ -33,7 +36,7 @@ class TwoWays(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, 4, 3, stride=2, padding=1)
+        self.conv = nn.Conv2d(channels, 4, 3, stride=3, padding=1)
         self.numbers = nn.AdaptiveAvgPool2d(3)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,8 +62,8 @@ def shallow(cut: str, shape: tuple[int, int, int], shield: Shield | None = None)
         if cut == "several":
             model = SplitModel(TwoWays(c), Join(c))
         elif cut == "maps":
-            device = nn.Sequential(nn.Conv2d(c, 6, 3, stride=2, padding=1), nn.LeakyReLU())
-            model = SplitModel(device, nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, CLASSES)))
+            device = nn.Sequential(nn.Conv2d(c, 5, 3, stride=3, padding=1), nn.LeakyReLU())
+            model = SplitModel(device, nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(20, CLASSES)))
         else:
             device = nn.Sequential(nn.Flatten(), nn.Linear(c * h * w, 96), nn.Tanh())
             model = SplitModel(device, nn.Linear(96, CLASSES))

@@ -27,7 +27,8 @@ def attempt(
         title = attack.title or attack.kind
         return Result(name, attack.kind, title, attack.role, view.threat.name, failure=failure), None
     if attack.secret is Secret.IDENTITY:
-        return scoring.score_candidates(attack, name, view.threat.name, guess, scene), None
+        exact = view.shield.log_likelihood(view.repeats[0], view.repeats[0]) is not None
+        return scoring.score_candidates(attack, name, view.threat.name, guess, scene, exact=exact), None
     threat = "" if attack.role == "floor" else view.threat.name
     return scoring.score_images(attack, name, threat, guess, scene, eye), guess.float().clamp(0, 1)
 

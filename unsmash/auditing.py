@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unsmash import experiment as experiments
 from unsmash import report
 from unsmash.data.base import Splits, data_root
-from unsmash.errors import UnsmashError
+from unsmash.errors import ConfigError, UnsmashError
 from unsmash.events import Fan, JsonLines, Sink, silent
 from unsmash.experiment import Experiment, Study
 from unsmash.judge import judge
@@ -24,6 +24,7 @@ from unsmash.store import PICTURES, REPORT, RUN, VERDICT, Store, write_record, w
 from unsmash.victim import build
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -103,7 +104,7 @@ def conduct(
         UnsmashError: what stopped it. A failed run is stored as data before the error is passed on.
     """
     store = Store(out)
-    lab = Lab(device=pick_device(device), sink=progress)
+    lab = Lab(device=_device(device), sink=progress)
     _hold_still()
     with lab.stage("data") as told:
         splits = study.experiment.data.load(data_root(root), allow_contamination=allow_contamination)
@@ -178,6 +179,24 @@ def _save_pictures(file: Path, arrays: Mapping[str, Any]) -> None:
     from safetensors.numpy import save_file
 
     save_file(dict(arrays), str(file))
+
+
+def _device(name: str) -> torch.device:
+    """The device of that name, tried out.
+
+    Raises:
+        ConfigError: there is no such device, or not on this machine.
+    """
+    import torch
+
+    try:
+        device = pick_device(name)
+        torch.empty(1, device=device).fill_(0).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        allowed = "auto, cpu, cuda or mps, where the machine has it"
+        raise ConfigError("device", got=name, allowed=allowed, hint=first) from None
+    return device
 
 
 def _hold_still() -> None:

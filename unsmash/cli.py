@@ -18,6 +18,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+STOPPED = 130
+"""Exit code after Ctrl-C"""
+
 Out = Annotated[Path, typer.Option("--out", help="Folder of runs.")]
 DataOption = Annotated[str | None, typer.Option("--data", help="KIND[:key=value,…]; `unsmash kinds data` lists them.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="KIND[:key=value,…] or path.py:factory[,key=value].")]
@@ -181,19 +184,21 @@ def main() -> None:
     """Entry point: errors raised on purpose are one sentence and an exit code, without a traceback."""
     from unsmash.errors import UnsmashError
 
+    code: object = 0
     try:
         code = app(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
     except UnsmashError as error:
         typer.echo(f"unsmash: {error}", err=True)
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("unsmash: stopped; nothing half-written was kept", err=True)
-        sys.exit(130)
+        code = leaving.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = STOPPED
     except Exception as error:
         _usage_or_raise(error)
+    if code == STOPPED:  # newer versions of typer return it, older ones abort
+        typer.echo("unsmash: stopped; nothing half-written was kept", err=True)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _usage_or_raise(error: Exception) -> None:

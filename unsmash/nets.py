@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import torch
@@ -59,28 +58,3 @@ def jitter(
     rows = torch.stack([cos, -sin + draw(scale), draw(shift), sin, cos, draw(shift)], 1).reshape(n, 2, 3)
     grid = nn.functional.affine_grid(rows.to(x), list(x.shape), align_corners=False)
     return nn.functional.grid_sample(x, grid, align_corners=False, padding_mode="border")
-
-
-def fast_ssim(a: Tensor, b: Tensor, sigma: float) -> Tensor:
-    """Mean SSIM of [n, c, h, w] images in [0, 1], for losses: the metric's value at a small part of its time.
-
-    The Gaussian window is two banded matrices, rows and columns, so that both passes are matrix products.
-    """
-    rows, columns = _window(a.shape[-2], sigma).to(a), _window(a.shape[-1], sigma).to(a)
-    stack = torch.stack([a, b, a * a, b * b, a * b])
-    mean_a, mean_b, aa, bb, ab = (rows @ stack @ columns.T).unbind(0)
-    var_a, var_b, cov = aa - mean_a * mean_a, bb - mean_b * mean_b, ab - mean_a * mean_b
-    c1, c2 = 0.01**2, 0.03**2
-    top = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
-    return (top / ((mean_a * mean_a + mean_b * mean_b + c1) * (var_a + var_b + c2))).mean()
-
-
-@functools.cache
-def _window(size: int, sigma: float) -> Tensor:
-    """[size − 2r, size]: each row a Gaussian of radius r = ⌊3.5 σ + ½⌋ at its place, whole windows only."""
-    radius = int(3.5 * sigma + 0.5)
-    taps = torch.exp(-torch.arange(-radius, radius + 1.0).square() / (2 * sigma**2))
-    window = torch.zeros(size - 2 * radius, size)
-    for row in range(len(window)):
-        window[row, row : row + len(taps)] = taps / taps.sum()
-    return window

@@ -162,7 +162,8 @@ def _attack_all(
                     ridge_error[threat.name] = result.scores["mse"].mean
                 if attack.learned and not result.failure:
                     error = _ridge_error(ridge_error, view, scene, lab)
-                    result = replace(result, card=controls.against_ridge(result, error))
+                    if error is not None:
+                        result = replace(result, card=controls.against_ridge(result, error))
                 told["say"] = say(result)
             results.append(result)
             if guess is not None:
@@ -214,11 +215,16 @@ def _floors(victim: Victim, scene: Scene, eye: Recogniser | None, lab: Lab) -> l
     return [attempt(floor, floor.kind, view, scene, eye, lab)[0] for floor in floors]
 
 
-def _ridge_error(known: dict[str, float], view: View, scene: Scene, lab: Lab) -> float:
-    """Ridge's error under the same threat: the bar of a learned attack, fitted here if it was not asked for."""
+def _ridge_error(known: dict[str, float], view: View, scene: Scene, lab: Lab) -> float | None:
+    """Ridge's error under the same threat: the bar of a learned attack, fitted here if it was not asked for.
+
+    None where ridge does not finish.
+    """
     if view.threat.name not in known:
         ridge = discover("unsmash.attacks", Attack)["ridge"](kind="ridge")
         result, _ = attempt(ridge, "ridge", view, scene, None, lab)
+        if result.failure:
+            return None
         known[view.threat.name] = result.scores["mse"].mean
     return known[view.threat.name]
 
@@ -230,7 +236,8 @@ def _check_bounds(results: list[Result], experiment: Experiment) -> None:
         BoundError: one did, by more than three standard errors.
     """
     queries = {threat.name: threat.queries for threat in experiment.threats}
-    tops = {queries[r.threat]: r.scores["identification"] for r in results if r.role == "ceiling" and not r.failure}
+    exact = [r for r in results if r.role == "ceiling" and not r.failure and r.card.strong]
+    tops = {queries[r.threat]: r.scores["identification"] for r in exact}
     for result in results:
         score, top = result.scores.get("identification"), tops.get(queries[result.threat])
         if score is None or top is None or result.role != "attack":

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unsmash.errors import UnsmashError
+
 PENALTIES = tuple(10.0**power for power in (-5, -4, -3, -2, -1, 0, 1))
 """Tried penalties, relative to the mean square of a feature times the number of rows"""
 
@@ -94,6 +96,8 @@ def _hold_out(features: Tensor, targets: Tensor) -> float:
         penalty: (solver.fit(known, penalty)(features[split:]) - truth).square().mean().item() for penalty in PENALTIES
     }
     finite = {penalty: error for penalty, error in errors.items() if error == error}
+    if not finite:
+        raise UnsmashError("no linear map fits: the releases or the images hold numbers that are not finite")
     return min(finite, key=finite.__getitem__)
 
 

@@ -46,11 +46,14 @@ def score_images(attack: Attack, name: str, threat: str, guess: Tensor, scene: S
     return _result(attack, name, threat, scores, matching, card)
 
 
-def score_candidates(attack: Attack, name: str, threat: str, likelihood: Tensor, scene: Scene) -> Result:
-    """Score log-likelihoods [n, N] over the candidate list."""
+def score_candidates(
+    attack: Attack, name: str, threat: str, likelihood: Tensor, scene: Scene, *, exact: bool = True
+) -> Result:
+    """Score log-likelihoods [n, N] over the candidate list; `exact` says that the release's law is known."""
     matching = by_similarity(likelihood, "likelihood", scene.place)
     scores = {"identification": share_score("identification", matching.hits)}
-    return _result(attack, name, threat, scores, matching, Card(strong=True, evidence=("exact: it is Bayes' rule",)))
+    told = "exact: it is Bayes' rule" if exact else "approximate: the release's law has no closed form; no bound"
+    return _result(attack, name, threat, scores, matching, Card(strong=exact or None, evidence=(told,)))
 
 
 def chance(n: int) -> Result:

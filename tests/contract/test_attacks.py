@@ -37,7 +37,7 @@ SHAPES: list[tuple[str, Shape]] = [
     ("maps", (1, 17, 19)),
     ("several", (1, 25, 25)),
     ("flat", (3, 17, 19)),
-    ("maps", (3, 25, 25)),
+    ("maps", (3, 13, 11)),
     ("several", (3, 9, 14)),
 ]
 SHIELDS = {"gaussian": GaussianShield(0.3), "laplace": LaplaceShield(0.2)}
@@ -47,7 +47,7 @@ def tiny(kind: str) -> Attack:
     return KINDS[kind].model_validate({"kind": kind, **KINDS[kind].tiny})
 
 
-FEW = 48
+FEW = 32
 """The adversary's images where only shapes matter"""
 
 

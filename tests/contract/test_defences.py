@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 import torch
@@ -176,6 +177,7 @@ def test_the_log_likelihood_is_the_density_ratio(law: str, cut: tuple[tuple[int,
     shield, z = make(0.7), smashed(cut, 9)
     release = send(shield, z)
     found = shield.log_likelihood(release, z)
+    assert found is not None
     density = truth(scale=0.7).logpdf((flat(release)[:, None] - flat(z)[None]).double().numpy()).sum(2)
     wanted = torch.from_numpy(density)
     # known up to a constant a row: only differences between candidates count
@@ -209,7 +211,7 @@ def mean_of(shield: Shield, count: int, numbers: int = 20_000) -> Tensor:
 def test_more_releases_pool_to_a_better_estimate(law: str) -> None:
     shield = LAWS[law][0](1.0)
     errors = [pooled(shield, count).square().mean().item() for count in (1, 2, 4, 16, 64)]
-    for fewer, more in zip(errors, errors[1:], strict=False):
+    for fewer, more in pairwise(errors):
         assert more < 0.6 * fewer
 
 

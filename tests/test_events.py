@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from unsmash.events import Console, Event, Fan, JsonLines, read, silent
 
-TEXTS = ["plain", "", "ends in a newline\n", "two\nlines", "≤ 5 % of \U0001f648", "\u2028 and \x85 and \x0b and \x1c", "[/] [bold"]
+TEXTS = [
+    "plain",
+    "",
+    "ends in a newline\n",
+    "two\nlines",
+    "≤ 5 % of \U0001f648",
+    "\u2028 and \x85 and \x0b and \x1c",
+    "[/] [bold",
+]
 
 
 def written(file: Path, events: list[Event]) -> None:

@@ -73,7 +73,11 @@ def test_the_edges_of_the_rule() -> None:
     ],
 )
 def test_a_low_number_of_an_attack_without_a_good_card_is_no_pass(card: Card, told: str) -> None:
-    for results in ([attack(card=card)], [attack(card=card), attack("ridge", 0)], [attack("ridge", 0), attack(card=card)]):
+    for results in (
+        [attack(card=card)],
+        [attack(card=card), attack("ridge", 0)],
+        [attack("ridge", 0), attack(card=card)],
+    ):
         found = judge([builders.run(results)], "identification>0.5")
         assert (found.word, found.exit_code, found.reasons) == ("inconclusive", 3, (told,))
         assert found.sentence == f"No verdict: {told}."
@@ -182,7 +186,11 @@ def test_the_gallery_decides_only_where_the_budget_names_it() -> None:
     assert judge([with_gallery(99, 0)], "gallery_identification>0.2").word == "passes"
     assert judge([with_gallery(99, 20)], "gallery_identification>0.2").word == "inconclusive"
     both = "identification>0.05 or gallery_identification>0.2"
-    assert [judge([with_gallery(*hits)], both).word for hits in ((0, 0), (99, 0), (0, 99))] == ["passes", "leaks", "leaks"]
+    assert [judge([with_gallery(*hits)], both).word for hits in ((0, 0), (99, 0), (0, 99))] == [
+        "passes",
+        "leaks",
+        "leaks",
+    ]
 
 
 def test_the_gallery_has_its_own_limit_and_sentence() -> None:

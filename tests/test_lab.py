@@ -37,7 +37,12 @@ def test_streams_differ_by_seed_path_and_name() -> None:
 def test_a_stream_is_the_same_in_another_process() -> None:
     code = "from unsmash.lab import Lab; print(Lab(seed=7).at('train').at('init').stream('weights'))"
     found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "12"}, timeout=120
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONHASHSEED": "12"},
+        timeout=120,
     )
     assert int(found.stdout) == Lab(seed=7).at("train").at("init").stream("weights")
 

@@ -104,7 +104,11 @@ def test_setting_a_part_of_the_model_keeps_the_model_that_the_data_would_have(da
         ({}, "a..b=1", "--set: got 'a..b=1'; allowed: path=value. Write for example --set train.epochs=2"),
         ({}, ".a=1", "--set: got '.a=1'; allowed: path=value. Write for example --set train.epochs=2"),
         ({}, "attacks.9.x=1", "--set: got 'attacks.9.x=1'; allowed: a number from 0 to 3 in place of '9'."),
-        ({}, "attacks.decoder.x=1", "--set: got 'attacks.decoder.x=1'; allowed: a number from 0 to 3 in place of 'decoder'."),
+        (
+            {},
+            "attacks.decoder.x=1",
+            "--set: got 'attacks.decoder.x=1'; allowed: a number from 0 to 3 in place of 'decoder'.",
+        ),
         ({"seeds": [1]}, "seeds.1=2", "--set: got 'seeds.1=2'; allowed: a number from 0 to 0 in place of '1'."),
         ({"seed": 3}, "seed.x=2", "--set: got 'seed.x=2'; allowed: a path; seed is 3 and has no parts."),
         (
@@ -122,7 +126,9 @@ def test_set_refuses_in_one_sentence(raw: dict[str, Any], assignment: str, sente
 
 def test_flags_change_the_file_and_assignments_change_both(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
-    file.write_text("data: digits\nat: code\ntrain: {epochs: 9, rate: 0.01}\nattacks: [ridge]\nseeds: 2\nfail_if: ssim>0.4\n")
+    file.write_text(
+        "data: digits\nat: code\ntrain: {epochs: 9, rate: 0.01}\nattacks: [ridge]\nseeds: 2\nfail_if: ssim>0.4\n"
+    )
     found = gather(
         file, data="digits:victims=30", defences=["gaussian:sigma=1", "laplace"], seeds=3, queries=16,
         fail_if="identification>0.1", assignments=["train.epochs=1", "defences.1.scale=2", "fail_if=ssim>0.9"],

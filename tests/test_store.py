@@ -52,7 +52,11 @@ def test_a_killed_writer_leaves_nothing_that_is_listed_and_the_next_writer_clean
     store = Store(tmp_path)
     save(store, "aaaaaaaaaaaa")
     killed = subprocess.run(
-        [sys.executable, "-c", WRITER, str(tmp_path), "bbbbbbbbbbbb"], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", WRITER, str(tmp_path), "bbbbbbbbbbbb"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert killed.returncode == -signal.SIGKILL
     left = Path(killed.stdout.strip())
@@ -67,7 +71,9 @@ def test_a_killed_writer_leaves_nothing_that_is_listed_and_the_next_writer_clean
 def test_a_killed_writer_leaves_the_run_it_wanted_to_replace(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, "bbbbbbbbbbbb", seed=7)
-    subprocess.run([sys.executable, "-c", WRITER, str(tmp_path), "bbbbbbbbbbbb"], capture_output=True, check=False, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", WRITER, str(tmp_path), "bbbbbbbbbbbb"], capture_output=True, check=False, timeout=60
+    )
     assert [run.seed for run in store.runs()] == [7]
 
 
@@ -169,7 +175,9 @@ def test_verdicts_are_kept_with_their_run(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ConfigError, match=r"^out: got '.*file/runs'; allowed: a folder that can be written\. Not a directory"):
+    with pytest.raises(
+        ConfigError, match=r"^out: got '.*file/runs'; allowed: a folder that can be written\. Not a directory"
+    ):
         save(Store(tmp_path / "file" / "runs"))
 
 

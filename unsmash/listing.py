@@ -39,7 +39,7 @@ def cuts(settings: dict[str, Any], shape: str, classes: int) -> list[dict[str, A
         {
             "at": row.name,
             "tensors": row.tensors,
-            "shapes": [list(one) for one in row.shapes],
+            "shapes": [list(one[1:]) for one in row.shapes],
             "bytes": row.bytes,
             "input_ratio": row.input_ratio,
             "device_macs": row.device_macs,

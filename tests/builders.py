@@ -65,7 +65,7 @@ def run(
     results: Sequence[Result] = (), threats: Sequence[ThreatRecord] | None = None, *, n: int = N, **changes: Any
 ) -> Run:
     """A finished run with those results, under one asked adversary unless others are given."""
-    settled = {
+    settled: dict[str, Any] = {
         "id": "0123456789ab",
         "experiment": {"data": {"kind": "digits"}, "attacks": [{"kind": "ridge", "images": 40}], "seed": 0},
         "seed": 0,

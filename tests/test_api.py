@@ -103,6 +103,32 @@ def test_progress_tells_every_stage_and_closes_it(tmp_path: Path) -> None:
     assert {"data", "victim", "recogniser", "ridge", "gallery", "report"} <= set(opened)
 
 
+@pytest.mark.usefixtures("short_recogniser")
+def test_an_audit_leaves_torch_as_the_caller_had_it(tmp_path: Path) -> None:
+    def settings() -> tuple[Any, ...]:
+        return (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.backends.cudnn.benchmark,
+            torch.get_num_threads(),
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.random.get_rng_state().tolist(),
+        )
+
+    before, during = settings(), []
+    audit(
+        data=TINY,
+        model="shallow_net",
+        out=tmp_path,
+        attacks=ATTACKS,
+        train={"epochs": 1},
+        progress=lambda event: during.append(torch.are_deterministic_algorithms_enabled()),
+    )
+    assert all(during)
+    assert settings() == before
+
+
 def test_mistakes_are_errors_of_ours(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no_such_option"):
         audit(data=TINY, model="shallow_net", out=tmp_path, no_such_option=1)

@@ -142,9 +142,9 @@ def test_every_upper_end_must_be_within_the_limit_not_only_that_of_the_highest_m
 # -- adversaries ------------------------------------------------------------------------------------------------------
 
 
-def two(query: int, repeat: int, **changes: object) -> Run:
+def two(query: int, repeat: int) -> Run:
     results = [attack("decoder", query), attack("decoder@repeat", repeat, threat="repeat")]
-    return builders.run(results, [threat(), threat("repeat")], **changes)
+    return builders.run(results, [threat(), threat("repeat")])
 
 
 def test_one_leaking_adversary_is_a_leak_and_is_named() -> None:
@@ -247,10 +247,18 @@ def test_a_metric_nobody_measured_is_inconclusive() -> None:
 @pytest.mark.parametrize(
     ("budget", "code"),
     [
-        ("accuracy<0.5", 0), ("accuracy<0.99", 1), ("accuracy<0.9", 3), ("accuracy<=0.5", 0),
-        ("bytes>104", 0), ("bytes>=104", 1), ("bytes>103", 1), ("bytes>200", 0), ("latency_ms>1", 1), ("latency_ms>2", 0),
+        ("accuracy<0.5", 0),
+        ("accuracy<0.99", 1),
+        ("accuracy<0.9", 3),
+        ("accuracy<=0.5", 0),
+        ("bytes>104", 0),
+        ("bytes>=104", 1),
+        ("bytes>103", 1),
+        ("bytes>200", 0),
+        ("latency_ms>1", 1),
+        ("latency_ms>2", 0),
     ],
-)  # fmt: skip
+)
 def test_cost_is_judged_as_it_is(budget: str, code: int) -> None:
     run = builders.run([attack(hits=0)])  # accuracy 90 of 100, 104 bytes, median latency 1.5 ms
     assert judge([run], budget).exit_code == code

@@ -40,19 +40,29 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 FLOAT = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@given(run=st.builds(
-    replace,
-    st.just(builders.full_run()),
-    id=TEXT,
-    seed=st.integers(),
-    notes=st.lists(TEXT, max_size=3).map(tuple),
-    seconds=st.dictionaries(TEXT, FLOAT, max_size=3),
-    latency_ms=st.lists(FLOAT, max_size=3).map(tuple),
-    experiment=st.dictionaries(TEXT, st.none() | st.booleans() | FLOAT | TEXT | st.lists(st.integers(), max_size=2), max_size=3),
-    results=st.lists(st.builds(
-        builders.attack, TEXT, st.integers(0, 100), st.builds(builders.figure, TEXT, st.floats(-9, 9), st.floats(0, 1)),
-    ), max_size=2).map(tuple),
-))  # fmt: skip
+@given(
+    run=st.builds(
+        replace,
+        st.just(builders.full_run()),
+        id=TEXT,
+        seed=st.integers(),
+        notes=st.lists(TEXT, max_size=3).map(tuple),
+        seconds=st.dictionaries(TEXT, FLOAT, max_size=3),
+        latency_ms=st.lists(FLOAT, max_size=3).map(tuple),
+        experiment=st.dictionaries(
+            TEXT, st.none() | st.booleans() | FLOAT | TEXT | st.lists(st.integers(), max_size=2), max_size=3
+        ),
+        results=st.lists(
+            st.builds(
+                builders.attack,
+                TEXT,
+                st.integers(0, 100),
+                st.builds(builders.figure, TEXT, st.floats(-9, 9), st.floats(0, 1)),
+            ),
+            max_size=2,
+        ).map(tuple),
+    )
+)
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_any_run_survives_json(run: Run) -> None:
     assert load_run(dumps(run)) == run
@@ -94,9 +104,13 @@ def refusals() -> Iterator[Any]:
             f"the run record has version {VERSION + 1}; this unsmash reads version {VERSION}",
         ),
         "version in words": (
-            changed(lambda r: r.update(version="one")), f"the run record has version 'one'; this unsmash reads version {VERSION}",
+            changed(lambda r: r.update(version="one")),
+            f"the run record has version 'one'; this unsmash reads version {VERSION}",
         ),
-        "unknown field": (changed(lambda r: r.update(colour=1)), "Run has no field 'colour'; was it written by a newer unsmash?"),
+        "unknown field": (
+            changed(lambda r: r.update(colour=1)),
+            "Run has no field 'colour'; was it written by a newer unsmash?",
+        ),
         "unknown inner field": (
             changed(lambda r: r["results"][1]["card"].update(colour=1)),
             "Card has no field 'colour'; was it written by a newer unsmash?",
@@ -104,25 +118,43 @@ def refusals() -> Iterator[Any]:
         "missing field": (changed(lambda r: r.pop("seed")), "Run cannot be read: "),
         "missing inner field": (changed(lambda r: r["split"].pop("at")), "SplitRecord cannot be read: "),
         "a number for a record": (
-            changed(lambda r: r.update(data=5)), "DataRecord cannot be read: a mapping should stand there, not int",
+            changed(lambda r: r.update(data=5)),
+            "DataRecord cannot be read: a mapping should stand there, not int",
         ),
         "text for a record": (
-            changed(lambda r: r.update(data="kind")), "DataRecord cannot be read: a mapping should stand there, not str",
+            changed(lambda r: r.update(data="kind")),
+            "DataRecord cannot be read: a mapping should stand there, not str",
         ),
-        "text for a number": (changed(lambda r: r.update(seed="0")), "Run cannot be read: got '0' where int should stand"),
+        "text for a number": (
+            changed(lambda r: r.update(seed="0")),
+            "Run cannot be read: got '0' where int should stand",
+        ),
         "text for a share": (
-            changed(lambda r: r["recogniser"].update(mean="all")), "Score cannot be read: got 'all' where float should stand",
+            changed(lambda r: r["recogniser"].update(mean="all")),
+            "Score cannot be read: got 'all' where float should stand",
         ),
-        "truth for a number": (changed(lambda r: r.update(seed=True)), "Run cannot be read: got 'True' where int should stand"),
-        "text for a list": (changed(lambda r: r.update(notes="one")), "Run cannot be read: got 'one' where tuple should stand"),
-        "a list for a mapping": (changed(lambda r: r.update(seconds=[1])), "Run cannot be read: got '[1]' where dict should stand"),
-        "nothing for something": (changed(lambda r: r.update(id=None)), "Run cannot be read: got 'None' where str should stand"),
+        "truth for a number": (
+            changed(lambda r: r.update(seed=True)),
+            "Run cannot be read: got 'True' where int should stand",
+        ),
+        "text for a list": (
+            changed(lambda r: r.update(notes="one")),
+            "Run cannot be read: got 'one' where tuple should stand",
+        ),
+        "a list for a mapping": (
+            changed(lambda r: r.update(seconds=[1])),
+            "Run cannot be read: got '[1]' where dict should stand",
+        ),
+        "nothing for something": (
+            changed(lambda r: r.update(id=None)),
+            "Run cannot be read: got 'None' where str should stand",
+        ),
         "another role": (
             changed(lambda r: r["results"][0].update(role="spy")),
             "Result cannot be read: got 'spy' where 'floor' or 'attack' or 'ceiling' should stand",
         ),
         "a pair of three": (changed(lambda r: r["data"].update(noun=["a", "b", "c"])), "DataRecord cannot be read: "),
-    }  # fmt: skip
+    }
     for name, (text, sentence) in cases.items():
         yield pytest.param(text, sentence, id=name)
 
@@ -138,6 +170,7 @@ def test_what_is_no_run_record_is_refused_in_one_sentence(text: str, sentence: s
 def test_a_verdict_survives_json_and_nonsense_is_refused() -> None:
     verdict = Verdict("leaks", "It leaks.", ("because",), (), "identification>0.05", 1, 2, ("term",))
     assert build(Verdict, json.loads(dumps(verdict))) == verdict
+    nonsense: Any
     for nonsense in (5, [], "leaks", None):
         with pytest.raises(RecordError, match=r"^Verdict cannot be read: a mapping"):
             build(Verdict, nonsense)

@@ -8,7 +8,6 @@ import sklearn.linear_model
 import torch
 from torch import Tensor
 
-from unsmash import regression
 from unsmash.errors import UnsmashError
 from unsmash.regression import PENALTIES, fit, out_of_fold
 

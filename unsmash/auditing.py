@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,27 @@ def _parsed(value: Any, name: str) -> Any:
     return value
 
 
+@contextlib.contextmanager
+def _still() -> Iterator[None]:
+    """Same experiment, same machine kind, same bits; afterwards torch's settings are the caller's again."""
+    import os
+
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    strict = torch.are_deterministic_algorithms_enabled()
+    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(strict, warn_only=only_warns)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+@_still()
 def conduct(
     study: Study,
     *,
@@ -105,7 +127,6 @@ def conduct(
     """
     store = Store(out)
     lab = Lab(device=_device(device), sink=progress)
-    _hold_still()
     with lab.stage("data") as told:
         splits = study.experiment.data.load(data_root(root), allow_contamination=allow_contamination)
         told["say"] = _say_data(splits)
@@ -197,17 +218,6 @@ def _device(name: str) -> torch.device:
         allowed = "auto, cpu, cuda or mps, where the machine has it"
         raise ConfigError("device", got=name, allowed=allowed, hint=first) from None
     return device
-
-
-def _hold_still() -> None:
-    """Same experiment, same machine kind, same bits."""
-    import os
-
-    import torch
-
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
 
 
 def _say_data(splits: Splits) -> str:

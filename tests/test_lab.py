@@ -113,7 +113,7 @@ def test_track_of_nothing_tells_nothing() -> None:
     assert events == []
 
 
-def test_a_stage_tells_its_start_and_its_end_even_when_it_fails() -> None:
+def test_a_stage_tells_its_start_and_how_it_ended() -> None:
     events: list[Event] = []
     lab = Lab(sink=events.append)
     with lab.stage("train", "Training") as told:
@@ -121,7 +121,7 @@ def test_a_stage_tells_its_start_and_its_end_even_when_it_fails() -> None:
     with pytest.raises(RuntimeError), lab.stage("attack"):
         raise RuntimeError
     assert [(event.kind, event.stage, event.text) for event in events] == [
-        ("start", "train", "Training"), ("end", "train", "done"), ("start", "attack", "attack"), ("end", "attack", ""),
+        ("start", "train", "Training"), ("end", "train", "done"), ("start", "attack", "attack"), ("fail", "attack", ""),
     ]  # fmt: skip
     assert events[1].data == {"accuracy": 0.5}
 

@@ -12,7 +12,7 @@ import typer
 
 app = typer.Typer(
     help="What a split network's smashed data gives away, and what it costs to stop it.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -26,6 +26,20 @@ DataOption = Annotated[str | None, typer.Option("--data", help="KIND[:key=value,
 ModelOption = Annotated[str | None, typer.Option("--model", help="KIND[:key=value,…] or path.py:factory[,key=value].")]
 RootOption = Annotated[Path | None, typer.Option("--data-root", help="Where data sets lie; else UNSMASH_DATA.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """What a split network's smashed data gives away, and what it costs to stop it."""
+    if version:
+        from unsmash import __version__
+
+        typer.echo(f"unsmash {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-Kind = Literal["start", "tick", "end", "note", "finding", "warning"]
+Kind = Literal["start", "tick", "end", "fail", "note", "finding", "warning"]
 
 
 @dataclass(frozen=True)
@@ -109,23 +109,30 @@ class Console:
         if event.kind == "start":
             self.started[event.stage] = event.at
             self.tasks[event.stage] = self.progress.add_task(event.text or event.stage, total=event.total or None)
-        elif event.kind == "tick" and event.stage in self.tasks:
-            self.progress.update(self.tasks[event.stage], completed=event.step, total=event.total or None)
+        elif event.kind == "tick" and self.tasks:
+            # a stage's work may count under a name of its own (`train` in `victim`): it moves the innermost bar
+            stage = event.stage if event.stage in self.tasks else list(self.tasks)[-1]
+            self.progress.update(self.tasks[stage], completed=event.step, total=event.total or None)
         elif event.kind == "end":
-            self._finish(event)
+            self._finish(event, "✓", "green")
+        elif event.kind == "fail":
+            self._finish(event, "✗", "red")
         elif event.kind == "warning":
-            self.progress.console.print("  [yellow]![/] ", end="")
-            self.progress.console.print(event.text, markup=False)
+            self._line(("!", "yellow"), f" {event.text}")
         elif event.kind in ("note", "finding"):
-            self.progress.console.print(f"  {event.text}", markup=False)
+            self._line(event.text)
 
-    def _finish(self, event: Event) -> None:
+    def _finish(self, event: Event, mark: str, colour: str) -> None:
         if event.stage in self.tasks:
             self.progress.remove_task(self.tasks.pop(event.stage))
         took = event.at - self.started.pop(event.stage, event.at)
-        name = event.stage.ljust(26)
-        self.progress.console.print(f"  [green]✓[/] {name}[dim]{took:6.1f} s[/]  ", end="")
-        self.progress.console.print(event.text, markup=False, soft_wrap=True)
+        self._line((mark, colour), f" {event.stage:<26}", (f"{took:6.1f} s", "dim"), f"  {event.text}")
+
+    def _line(self, *parts: str | tuple[str, str]) -> None:
+        # one call a line: what stands before a line's end is overdrawn by the bars
+        from rich.text import Text
+
+        self.progress.console.print(Text.assemble("  ", *parts), soft_wrap=True)
 
 
 def read(path: Path) -> Iterator[Event]:

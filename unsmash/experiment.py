@@ -69,6 +69,12 @@ class Experiment(BaseModel):
     def _one(cls, value: Any, info: Any) -> Component:
         return component(value, info.field_name, info.field_name)
 
+    @field_validator("at", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        # the layers of a plain nn.Sequential are called 0, 1, 2: YAML reads those as numbers
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
     @field_validator("defences", "attacks", mode="before")
     @classmethod
     def _several(cls, value: Any, info: Any) -> tuple[Component, ...]:

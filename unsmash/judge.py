@@ -108,7 +108,7 @@ def _doubt(runs: Sequence[Run], threat: str) -> str:
     failed = {result.title for result in results if result.failure}
     if failed:
         return f"{len(failed)} {'attack' if len(failed) == 1 else 'attacks'} did not finish"
-    weak = [result for result in results if result.role == "attack" and not result.card.good]
+    weak = [result for result in results if not result.card.good]
     if any(result.card.strong is False for result in weak):
         return "the attack failed even where it should succeed"
     if any(result.card.collapsed for result in weak):

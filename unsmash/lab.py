@@ -77,8 +77,10 @@ class Lab:
         told: dict[str, Any] = {}
         try:
             yield told
-        finally:
-            self.sink(Event("end", name, str(told.pop("say", "")), data=told))
+        except BaseException:
+            self.sink(Event("fail", name))
+            raise
+        self.sink(Event("end", name, str(told.pop("say", "")), data=told))
 
 
 def pick_device(name: str = "auto") -> torch.device:

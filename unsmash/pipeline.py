@@ -198,6 +198,9 @@ def _name(attack: Attack, threat: Threat, experiment: Experiment, used: set[str]
     name = attack.label() if twins > 1 else attack.kind
     if name in used:
         name = f"{name}@{threat.name}"
+    first, number = name, 2
+    while name in used:
+        name, number = f"{first}#{number}", number + 1
     used.add(name)
     return name
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +64,10 @@ class Store:
             shutil.rmtree(work, ignore_errors=True)
 
     def _workplace(self, run_id: str) -> Path:
-        return Path(tempfile.mkdtemp(prefix=f".{run_id}-{os.getpid()}-", suffix=UNFINISHED, dir=self.root))
+        prefix = f".{run_id}-{_host()}-{os.getpid()}-"
+        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=UNFINISHED, dir=self.root))
+        folder.chmod(0o777 & ~_umask())  # as any other folder of the user's: a web server may be meant to read it
+        return folder
 
     def _make_root(self) -> None:
         try:
@@ -131,11 +135,26 @@ def _json(file: Path) -> Any:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what killed processes left behind."""
-    for folder in root.glob(f".*-*-*{UNFINISHED}"):
+    """Remove what killed processes of this host left behind; a run that was being replaced is put back."""
+    for folder in root.glob(f".*-{_host()}-*-*{UNFINISHED}"):
         pid = folder.name.split("-")[-2]
-        if pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+        if not pid.isdigit() or int(pid) == os.getpid() or _alive(int(pid)):
+            continue
+        final = root / folder.name[1:].split("-")[0]
+        if (folder / "old").is_dir() and not final.exists():
+            (folder / "old").replace(final)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _host() -> str:
+    """This machine's name, as far as it fits a folder's: others' processes on a shared disk are not ours to judge."""
+    return "".join(letter for letter in socket.gethostname() if letter.isalnum()) or "host"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _alive(pid: int) -> bool:

@@ -158,12 +158,17 @@ class View:
     def query(self, x: Tensor) -> Smashed:
         """Releases of images of the adversary's own, pooled over as many draws as it sees of a victim."""
         self._require(Grant.QUERIES)
-        return self._pooled(self._smash(x))
+        return self.oracle(x).ask()
 
     def oracle(self, images: Tensor) -> Oracle:
         """The device half on a fixed set of images of the adversary's own, to be asked again and again."""
         self._require(Grant.QUERIES)
-        return Oracle(images, self._smash(images), self._pooled)
+        mine = images is self._shadow[0]  # every attack asks about these: the device half need not run for each
+        return Oracle(images, self._shadow_smashed if mine else self._smash(images), self._pooled)
+
+    @functools.cached_property
+    def _shadow_smashed(self) -> Smashed:
+        return self._smash(self._shadow[0])
 
     def _pooled(self, z: Smashed) -> Smashed:
         draws = len(self.repeats) if self.stochastic else 1

@@ -30,6 +30,6 @@ class Ridge(Attack):
         """Linear reconstructions [n, c, h, w]."""
         index = torch.randperm(len(view.shadow), generator=lab.generator("rows"))[: self.images]
         with lab.seeded("queries"):
-            features = flat(view.query(view.shadow[index]))
+            features = flat(view.oracle(view.shadow).ask(index))
         linear = regression.fit(features, view.shadow[index].flatten(1))
         return linear(flat(view.release)).reshape(-1, *view.input_shape)

@@ -14,8 +14,8 @@ from unsmash.metrics.base import Metric
 PSNR_CAP = 100.0
 """dB given to identical images, whose PSNR is infinite, so that a mean exists"""
 
-SMALL_SIGMA, SIGMA = 0.8, 1.5
-"""Width of SSIM's Gaussian window in pixels: 7 × 7 for images under 16 px a side, otherwise the usual 11 × 11"""
+TINY_SIGMA, SMALL_SIGMA, SIGMA = 0.4, 0.8, 1.5
+"""Width of SSIM's Gaussian window in pixels: 3 × 3 under 7 px a side, 7 × 7 under 16 px, otherwise the usual 11 × 11"""
 
 CHUNK = 256
 
@@ -35,8 +35,9 @@ def psnr(truth: Tensor, guess: Tensor) -> Tensor:
 
 
 def window_sigma(height: int, width: int) -> float:
-    """SSIM's Gaussian width for that image size, in pixels."""
-    return SMALL_SIGMA if min(height, width) < 16 else SIGMA
+    """SSIM's Gaussian width for that image size, in pixels: whole windows must fit."""
+    side = min(height, width)
+    return SIGMA if side >= 16 else (SMALL_SIGMA if side >= 7 else TINY_SIGMA)
 
 
 def ssim(truth: Tensor, guess: Tensor) -> Tensor:

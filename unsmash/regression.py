@@ -6,6 +6,8 @@ Several attacks use it: as an attack, as the first stage of a decoder, and as th
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -46,81 +48,101 @@ def fit(features: Tensor, targets: Tensor, *, penalty: float | None = None) -> R
     """Fit rows [n, d] → [n, e]; without a penalty, the one that does best on the last fifth of the rows is taken.
 
     Rows must be in random order.
+
+    Raises:
+        UnsmashError: the rows hold numbers that are not finite.
     """
-    if penalty is None:
-        penalty = _hold_out(features, targets)
-    return _Solver(features).fit(targets, penalty)
+    solver = _Solver(features)
+    return solver.fit(targets, solver.choose(targets) if penalty is None else penalty)
 
 
 def out_of_fold(features: Tensor, targets: Tensor, penalty: float, folds: int = 5) -> Tensor:
     """Each row's prediction by a map fitted without that row: [n, e]. What a second stage must be trained on."""
-    if features.shape[1] > features.shape[0]:
-        return _out_of_fold_dual(features, targets, penalty, folds)
-    guess = torch.empty_like(targets)
-    for held in torch.arange(len(features)).chunk(folds):
-        keep = torch.ones(len(features), dtype=torch.bool)
-        keep[held] = False
-        guess[held] = fit(features[keep], targets[keep], penalty=penalty)(features[held])
-    return guess
+    return _Solver(features).out_of_fold(targets, penalty, folds)
 
 
-def _out_of_fold_dual(features: Tensor, targets: Tensor, penalty: float, folds: int) -> Tensor:
-    """All folds from one inverse.
-
-    Let G = (K + λ)⁻¹ and M = G − G1(1ᵀG1)⁻¹1ᵀG, which is G with the unpenalised mean eliminated. What a map fitted
-    without the rows F misses on them is (M_FF)⁻¹ (M y)_F: block-wise leave-one-out, exact.
-    """
-    x = features - features.mean(0)
-    gram = (x @ x.T).double()
-    loaded = gram + torch.eye(len(x), dtype=torch.float64) * (penalty * _size(x))
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(loaded))
-    ones = inverse.sum(1, keepdim=True)
-    inverse = inverse - ones @ ones.T / ones.sum()
-    misses = inverse.to(targets.dtype) @ (targets - targets.mean(0))
-    guess = torch.empty_like(targets)
-    for held in torch.arange(len(x)).chunk(folds):
-        block = inverse[held][:, held]
-        guess[held] = targets[held] - torch.linalg.solve(block, misses[held].double()).to(targets.dtype)
-    return guess
-
-
-def _hold_out(features: Tensor, targets: Tensor) -> float:
-    split = max(1, int(len(features) * (1 - HELD_OUT)))
-    columns = torch.arange(targets.shape[1])
-    if len(columns) > JUDGED_COLUMNS:
-        step = len(columns) / JUDGED_COLUMNS
-        columns = (torch.arange(JUDGED_COLUMNS) * step).long()
-    known, truth = targets[:split, columns], targets[split:, columns]
-    solver = _Solver(features[:split])
-    errors = {
-        penalty: (solver.fit(known, penalty)(features[split:]) - truth).square().mean().item() for penalty in PENALTIES
-    }
-    finite = {penalty: error for penalty, error in errors.items() if error == error}
-    if not finite:
-        raise UnsmashError("no linear map fits: the releases or the images hold numbers that are not finite")
-    return min(finite, key=finite.__getitem__)
+def fit_in_and_out(features: Tensor, targets: Tensor) -> tuple[Ridge, Tensor]:
+    """`fit` with its own penalty, and `out_of_fold` at that penalty, for the price of one."""
+    solver = _Solver(features)
+    penalty = solver.choose(targets)
+    return solver.fit(targets, penalty), solver.out_of_fold(targets, penalty, folds=5)
 
 
 class _Solver:
-    """Centres once, forms the smaller Gram matrix once, then solves for any penalty by one Cholesky factorisation."""
+    """Centres once and forms the smaller Gram matrix once; each penalty is then one Cholesky factorisation."""
 
     def __init__(self, features: Tensor) -> None:
-        self.mean = features.mean(0)
+        self.features, self.mean = features, features.mean(0)
         self.x = features - self.mean
         self.dual = self.x.shape[1] > self.x.shape[0]
         self.gram = (self.x @ self.x.T if self.dual else self.x.T @ self.x).double()
+        self.size = float(self.gram.trace()) / self.x.shape[1] or 1.0
+        """Mean over features of the sum of squares: the scale that penalties are relative to"""
 
     def fit(self, targets: Tensor, penalty: float) -> Ridge:
         """The map at a relative penalty; not finite where the penalty is too small for the data."""
         mean = targets.mean(0)
         y = targets - mean
-        right = y.double() if self.dual else (self.x.T @ y).double()
-        loaded = self.gram + torch.eye(len(self.gram), dtype=torch.float64) * (penalty * _size(self.x))
-        factor, failed = torch.linalg.cholesky_ex(loaded)
-        weight = right * float("nan") if failed else torch.cholesky_solve(right, factor)
+        weight = _solve(self.gram, y.double() if self.dual else (self.x.T @ y).double(), penalty * self.size)
         return Ridge(weight.to(self.x.dtype), self.x if self.dual else None, self.mean, mean, penalty)
 
+    def choose(self, targets: Tensor) -> float:
+        """The penalty that does best on the last fifth of the rows, on some of the targets."""
+        split = max(1, int(len(self.x) * (1 - HELD_OUT)))
+        columns = torch.linspace(0, targets.shape[1] - 1, min(JUDGED_COLUMNS, targets.shape[1])).long()
+        known, truth = targets[:split, columns], targets[split:, columns]
+        guesses = self._held_dual(known, split) if self.dual else self._held_primal(known, split)
+        errors = {penalty: (guess - truth).square().mean().item() for penalty, guess in guesses}
+        finite = {penalty: error for penalty, error in errors.items() if math.isfinite(error)}
+        if not finite:
+            raise UnsmashError("no linear map fits: the releases or the images hold numbers that are not finite")
+        return min(finite, key=finite.__getitem__)
 
-def _size(x: Tensor) -> float:
-    """Mean over features of the sum of squares: the scale that penalties are relative to."""
-    return float(x.square().sum(0).mean()) or 1.0
+    def out_of_fold(self, targets: Tensor, penalty: float, folds: int) -> Tensor:
+        """Predictions of each row by maps fitted without it."""
+        if self.dual:
+            return self._out_of_fold_dual(targets, penalty, folds)
+        guess = torch.empty_like(targets)
+        for held in torch.arange(len(self.x)).chunk(folds):
+            keep = torch.ones(len(self.x), dtype=torch.bool)
+            keep[held] = False
+            guess[held] = fit(self.features[keep], targets[keep], penalty=penalty)(self.features[held])
+        return guess
+
+    def _held_primal(self, known: Tensor, split: int) -> Iterator[tuple[float, Tensor]]:
+        part = _Solver(self.features[:split])
+        for penalty in PENALTIES:
+            yield penalty, part.fit(known, penalty)(self.features[split:])
+
+    def _held_dual(self, known: Tensor, split: int) -> Iterator[tuple[float, Tensor]]:
+        """Blocks of the one Gram matrix, centred anew on the rows that are fitted."""
+        inner, cross = self.gram[:split, :split], self.gram[split:, :split]
+        rows, whole = inner.mean(1, keepdim=True), inner.mean()
+        inner = inner - rows - rows.T + whole
+        cross = cross - cross.mean(1, keepdim=True) - rows.T + whole
+        size, mean = float(inner.trace()) / self.x.shape[1] or 1.0, known.double().mean(0)
+        for penalty in PENALTIES:
+            yield penalty, cross @ _solve(inner, known.double() - mean, penalty * size) + mean
+
+    def _out_of_fold_dual(self, targets: Tensor, penalty: float, folds: int) -> Tensor:
+        """All folds from one inverse.
+
+        Let G = (K + λ)⁻¹ and M = G − G1(1ᵀG1)⁻¹1ᵀG, which is G with the unpenalised mean eliminated. What a map fitted
+        without the rows F misses on them is (M_FF)⁻¹ (M y)_F: block-wise leave-one-out, exact at that λ.
+        """
+        loaded = self.gram + torch.eye(len(self.gram), dtype=torch.float64) * (penalty * self.size)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(loaded))
+        ones = inverse.sum(1, keepdim=True)
+        inverse = inverse - ones @ ones.T / ones.sum()
+        misses = inverse.to(targets.dtype) @ (targets - targets.mean(0))
+        guess = torch.empty_like(targets)
+        for held in torch.arange(len(self.x)).chunk(folds):
+            block = inverse[held][:, held]
+            guess[held] = targets[held] - torch.linalg.solve(block, misses[held].double()).to(targets.dtype)
+        return guess
+
+
+def _solve(gram: Tensor, right: Tensor, load: float) -> Tensor:
+    """(gram + load · I)⁻¹ right; NaN where that is not positive definite."""
+    factor, failed = torch.linalg.cholesky_ex(gram + torch.eye(len(gram), dtype=torch.float64) * load)
+    return right * math.nan if failed else torch.cholesky_solve(right, factor)

@@ -142,9 +142,9 @@ def _first_stage(view: View, images: Tensor, lab: Lab) -> _Stage:
     limit = min(RIDGE_ROWS, max(len(own) // 2, RIDGE_NUMBERS // features.shape[1]))
     rows = torch.cat(groups)[:limit]
     rows = rows[torch.randperm(len(rows), generator=lab.generator("rows"))]
-    linear = regression.fit(features[rows], flat_images[rows])
+    linear, unseen = regression.fit_in_and_out(features[rows], flat_images[rows])
     first = linear(features)
-    first[rows] = regression.out_of_fold(features[rows], flat_images[rows], linear.penalty)
+    first[rows] = unseen
     return _Stage(oracle, linear, first.reshape_as(images), seen, fit, own[:held_out], view.stochastic)
 
 

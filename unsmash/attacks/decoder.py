@@ -43,8 +43,8 @@ class Decoder(Attack):
     """Images a step"""
     rate: float = Field(3e-3, gt=0, le=1)
     """Peak learning rate of Adam under a one-cycle schedule"""
-    loss: Literal["mixed", "mse"] = "mixed"
-    """mixed: 0.5 L1 + 0.5 (1 − SSIM) + MSE, for pictures; mse: squared error alone"""
+    loss: Literal["mse", "mixed"] = "mse"
+    """mse: squared error, the stronger one here by every metric; mixed: 0.5 L1 + 0.5 (1 − SSIM) + MSE"""
 
     needs: ClassVar[frozenset[Grant]] = frozenset({Grant.QUERIES, Grant.SHADOW})
     learned: ClassVar[bool] = True
@@ -239,22 +239,29 @@ def _stem(shape: tuple[int, ...], width: int, grid: tuple[int, int]) -> nn.Modul
 
 
 class _MapStem(nn.Module):
-    """Feature maps: a convolution, then resized to the grid; larger maps are folded down first so that none is lost."""
+    """Feature maps: brought to a whole multiple of the grid, folded down so that none is lost, then a convolution.
+
+    Maps a little smaller than that multiple are padded around: convolutions without padding lose just such a border,
+    and stretching the maps would move every feature off its pixel.
+    """
 
     def __init__(self, shape: tuple[int, ...], width: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.grid = grid
-        self.fold = max(1, min(shape[1] // grid[0], shape[2] // grid[1]))
+        self.fold = max(1, round(min(shape[1] / grid[0], shape[2] / grid[1])))
+        self.size = (grid[0] * self.fold, grid[1] * self.fold)
+        missing = [goal - side for goal, side in zip(self.size, shape[1:], strict=True)]
+        self.padded = all(0 <= gap <= side // 4 for gap, side in zip(missing, shape[1:], strict=True))
+        top, left = missing[0] // 2, missing[1] // 2
+        self.border = (left, missing[1] - left, top, missing[0] - top)
         self.conv = nn.Conv2d(shape[0] * self.fold**2, width, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        if self.fold > 1:
-            down, right = -maps.shape[-2] % self.fold, -maps.shape[-1] % self.fold
-            maps = nn.functional.pixel_unshuffle(nn.functional.pad(maps, (0, right, 0, down)), self.fold)
-        out = self.conv(maps)
-        if out.shape[-2:] == self.grid:
-            return out
-        return nn.functional.interpolate(out, size=self.grid, mode="bilinear", align_corners=False)
+        if self.padded:
+            maps = nn.functional.pad(maps, self.border)
+        else:
+            maps = nn.functional.interpolate(maps, size=self.size, mode="bilinear", align_corners=False)
+        return self.conv(nn.functional.pixel_unshuffle(maps, self.fold))
 
 
 class _FlatStem(nn.Module):

@@ -107,7 +107,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 WORDS: dict[tuple[Any, ...], Any] = {
     ("at",): "layer1",
     ("attacks", 1, "size"): "small",
-    ("attacks", 1, "loss"): "mse",
+    ("attacks", 1, "loss"): "mixed",
     ("threats", 0, "name"): "one",
     ("threats", 1, "name"): "other",
     ("threats", 0, "grants"): ["queries", "shadow", "labels"],

@@ -32,7 +32,7 @@ def against_ridge(result: Result, ridge_error: float) -> Card:
     error = result.scores["mse"].mean
     fine = error <= RIDGE_SLACK * ridge_error
     relation = "no worse than" if fine else "worse than"
-    told = f"mean squared error {error:.4f}, {relation} ridge's {ridge_error:.4f}"
+    told = f"Mean squared error {error:.4f}, {relation} ridge's {ridge_error:.4f}."
     return replace(result.card, beats_ridge=fine, evidence=(*result.card.evidence, told))
 
 
@@ -58,7 +58,7 @@ def with_cards(
         if result not in finished or threat is None:
             out.append(result)
         elif result.scores["identification"].low > limit:
-            told = f"identifies {result.scores['identification'].mean:.0%} on the audited release itself"
+            told = f"Identifies {result.scores['identification'].mean:.0%} on the audited release itself."
             out.append(replace(result, card=_with(result.card, strong=True, told=told)))
         elif not threat.asked or result.threat in leaking:
             out.append(result)  # another attack has settled this adversary already
@@ -86,11 +86,11 @@ class _Control:
         view = observe(self.model, self.scene, Threat(name="control"), self.lab.at("control"))
         control, _ = attempt(attack, result.name, view, self.scene, None, self.lab.at("control"))
         if control.failure:
-            return _with(result.card, strong=False, told=f"its control run did not finish: {control.failure}")
+            return _with(result.card, strong=False, told=f"Its control run did not finish: {control.failure}.")
         share = control.scores["identification"].mean
         strong = share >= attack.control_share
         need = "" if strong else f"; at least {attack.control_share:.0%} is asked of it"
-        told = f"identifies {share:.0%} on the undefended cut at {self.at!r}{need}"
+        told = f"Identifies {share:.0%} on the undefended cut at {self.at!r}{need}."
         return _with(result.card, strong=strong, told=told)
 
 

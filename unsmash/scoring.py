@@ -41,7 +41,7 @@ def score_images(attack: Attack, name: str, threat: str, guess: Tensor, scene: S
             scores["recognition"] = share_score("recognition", read)
     scores["dcor"] = plain_score("dcor", distance_correlation(truth[:DCOR_ROWS], guess[:DCOR_ROWS]), len(truth))
     collapsed = is_collapsed(guess, truth)
-    evidence = ("it gave nearly the same guess to every victim",) if collapsed and attack.role != "floor" else ()
+    evidence = ("It gave nearly the same guess to every victim.",) if collapsed and attack.role != "floor" else ()
     card = Card(collapsed=collapsed and attack.role != "floor", evidence=evidence)
     return _result(attack, name, threat, scores, matching, card)
 
@@ -52,7 +52,7 @@ def score_candidates(
     """Score log-likelihoods [n, N] over the candidate list; `exact` says that the release's law is known."""
     matching = by_similarity(likelihood, "likelihood", scene.place)
     scores = {"identification": share_score("identification", matching.hits)}
-    told = "exact: it is Bayes' rule" if exact else "approximate: the release's law has no closed form; no bound"
+    told = "Exact: it is Bayes' rule." if exact else "Approximate: the release's law has no closed form; no bound."
     return _result(attack, name, threat, scores, matching, Card(strong=exact or None, evidence=(told,)))
 
 

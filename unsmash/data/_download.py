@@ -8,6 +8,7 @@ import os
 import socket
 import tarfile
 import urllib.request
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +41,8 @@ def fetching(what: str, where: Path) -> Iterator[None]:
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SECONDS)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Retry downloading")  # scikit-learn's; what counts is the end
             yield
     except FAILURES as error:
         raise missing(what, where, cause=str(error) or repr(error)) from error

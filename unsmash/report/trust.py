@@ -186,4 +186,7 @@ def dependence(evidence: Evidence) -> str:
     score = evidence.run.dependence.get("dcor")
     if score is None:
         return ""
-    return f"Distance correlation of input and release (bias-corrected): {decimal(score.mean, 3)}."
+    told = f"Distance correlation of input and release: {decimal(score.mean, 3)}, bias-corrected"
+    field = evidence.run.dependence.get("dcor_compat")
+    other = f"; {decimal(field.mean, 3)} in the field's squared form, for comparison only" if field else ""
+    return f"{told}{other}, over {whole(score.n)} {evidence.nouns[1]}."

@@ -408,10 +408,10 @@ def test_two_random_defences_have_no_exact_ceiling(digits: Splits) -> None:
     noise = [{"kind": "gaussian", "sigma": 0.01}, {"kind": "laplace", "scale": 0.01}]
     both = run_of(experiment(defences=noise), digits).result("gallery")
     assert both.scores["identification"].mean > 0.5
-    assert not any("exact" in told for told in both.card.evidence)
+    assert not any("Exact" in told for told in both.card.evidence)
     assert not both.card.good
     single = run_of(experiment(defences=noise[:1]), digits).result("gallery")
-    assert any("exact" in told for told in single.card.evidence)
+    assert any("Exact" in told for told in single.card.evidence)
     assert single.card.good
 
 

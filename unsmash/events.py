@@ -95,7 +95,7 @@ class Console:
 
     def heading(self, text: str) -> None:
         """Print the line that stands above the stages."""
-        self.terminal.print(text, markup=False, style="bold")
+        self.terminal.print(text, markup=False, style="bold", soft_wrap=True)
 
     def __enter__(self) -> Console:
         self.progress.start()

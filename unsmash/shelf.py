@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,13 @@ def print_rows(rows: Sequence[dict[str, Any]], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=_width())
     if not rows:
         console.print(f"No runs in {out} yet: `unsmash audit` makes one.", markup=False)
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("run", "verdict", "data", "model", "cut", "defence", "seed", "identified", "accuracy", "took"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title not in ("model", "defence", "data"))
     for row in rows:
         table.add_row(
             row["id"], row["verdict"], row["data"], row["model"], row["at"], " + ".join(row["defences"]) or "–",
@@ -78,14 +79,14 @@ def print_run(store: Store, name: str) -> None:
 
     run = store.load(name)
     verdict = store.verdict(name) or judge([run], run.budget)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=_width())
     console.print(f"[bold]{verdict.word.capitalize()}.[/] ", end="")
     console.print(verdict.sentence, markup=False)
     if run.failure:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("", "identified", "95 % interval", "recognised", "SSIM", "PSNR dB", "MSE", "counted"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title != "")
     for result in run.results:
         table.add_row(result.name, *_figures(result))
     console.print(table)
@@ -140,6 +141,11 @@ def _without_seed(run: Run) -> str:
 
     fingerprint = run.data.fingerprint if run.data else ""
     return json.dumps([{k: v for k, v in run.experiment.items() if k != "seed"}, fingerprint], sort_keys=True)
+
+
+def _width() -> int | None:
+    """A terminal's own width; wide enough for whole rows where the output goes to a file or a pipe."""
+    return None if sys.stdout.isatty() else 140
 
 
 def _percent(value: float | None) -> str:

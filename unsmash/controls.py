@@ -17,9 +17,8 @@ from unsmash.data.base import Splits
 from unsmash.experiment import Experiment
 from unsmash.lab import Lab
 from unsmash.records import Card, Result
-from unsmash.split import candidates
 from unsmash.threat import Scene, Threat, observe
-from unsmash.victim import Victim, split
+from unsmash.victim import Victim, places, split
 
 RIDGE_SLACK = 1.05
 """A learned attack may miss ridge's error by this factor: its loss weighs pictures, not squared error alone"""
@@ -96,8 +95,7 @@ class _Control:
 
 def shallowest(victim: Victim, splits: Splits) -> str:
     """The first place with learned layers before it where one tensor crosses."""
-    example = splits.train.pixels[:2]
-    rows = candidates(victim.net, victim.entry(example) if victim.entry is not None else example)
+    rows = places(victim.net, victim.entry, splits.train.pixels[:2])
     fitting = [row.name for row in rows if row.single and row.device_parameters > 0]
     return fitting[0]
 

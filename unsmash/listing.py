@@ -27,14 +27,13 @@ def cuts(settings: dict[str, Any], shape: str, classes: int) -> list[dict[str, A
     """A row for each place where the model may be cut, in the order it runs."""
     import torch
 
-    from unsmash.split import candidates
+    from unsmash.victim import places
 
     model = parse(settings, "model", "model")
     assert isinstance(model, Model)
     size = _shape(shape) if shape else SHAPES.get(model.kind, (1, 28, 28))
     net = model.build(size, classes, Lab()).eval()
     example = torch.rand(2, *size, generator=torch.Generator().manual_seed(0))
-    entry = model.entry()
     return [
         {
             "at": row.name,
@@ -46,7 +45,7 @@ def cuts(settings: dict[str, Any], shape: str, classes: int) -> list[dict[str, A
             "device_parameters": row.device_parameters,
             "also": list(row.aliases),
         }
-        for row in candidates(net, entry(example) if entry is not None else example)
+        for row in places(net, model.entry(), example)
     ]
 
 

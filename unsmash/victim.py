@@ -20,7 +20,7 @@ from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
 from unsmash.models.base import state_digest
 from unsmash.records import SplitRecord
-from unsmash.split import Shields, SplitModel, as_tuple, candidates, cut
+from unsmash.split import Candidate, Shields, SplitModel, as_tuple, candidates, cut
 from unsmash.split.train import train
 
 
@@ -82,17 +82,27 @@ def build(experiment: Experiment, splits: Splits, lab: Lab, *, module: nn.Module
 def split(net: nn.Module, entry: nn.Module | None, at: str, splits: Splits) -> SplitModel:
     """Cut the network, with its normalisation as the device half's first layer."""
     example = splits.train.pixels[:2]
-    inner = entry(example) if entry is not None else example
     if not at:
-        names = ", ".join(row.name for row in candidates(net, inner) if row.single)
+        names = ", ".join(row.name for row in places(net, entry, example) if row.single)
         raise ConfigError("at", got="nothing", allowed=f"a layer's name, such as: {names}", hint="Write --at LAYER")
-    model = cut(net, at, inner)
+    model = cut(net, at, _entered(entry, example))
     if entry is not None:
         device = nn.Sequential(OrderedDict(entry=entry, net=model.device))
         notes = model.notes
         model = SplitModel(device, model.server, at=at)
         model.notes = notes
     return model
+
+
+def places(net: nn.Module, entry: nn.Module | None, example: Tensor) -> list[Candidate]:
+    """Where a network behind its normalisation can be cut; the example is images [n, c, h, w] in [0, 1]."""
+    return candidates(net, _entered(entry, example))
+
+
+def _entered(entry: nn.Module | None, x: Tensor) -> Tensor:
+    """Images as the network itself gets them."""
+    entered: Tensor = entry(x) if entry is not None else x
+    return entered
 
 
 def victim_key(experiment: Experiment, splits: Splits, start: str) -> str:
@@ -140,9 +150,8 @@ def describe(victim: Victim, experiment: Experiment, splits: Splits) -> SplitRec
 
 def neighbours(victim: Victim, at: str, splits: Splits) -> tuple[str, str]:
     """The next shallower and the next deeper place where one tensor of another size crosses, logits left out."""
-    example = splits.train.pixels[:2]
     try:
-        rows = candidates(victim.net, victim.entry(example) if victim.entry is not None else example)
+        rows = places(victim.net, victim.entry, splits.train.pixels[:2])
     except CutError:  # a forward that branches on data can be cut, though not listed
         return "", ""
     here = next((index for index, row in enumerate(rows) if at in (row.name, *row.aliases)), None)
@@ -188,8 +197,7 @@ def _require_labels(splits: Splits, net: nn.Module, entry: nn.Module | None) -> 
         raise UnsmashError("the training images have no labels, so the model cannot be trained: set train.epochs=0")
     net.eval()
     with torch.no_grad():
-        x = splits.train.pixels[:2]
-        logits = net(entry(x) if entry is not None else x)
+        logits = net(_entered(entry, splits.train.pixels[:2]))
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] <= int(labels.max()):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ConfigError(

@@ -158,9 +158,11 @@ class SplitRecord:
     device_parameters: int
     server_parameters: int
     device_macs: int
-    """Multiply-adds of the device half for one image"""
+    """Multiply-adds on the device for one image, defences included"""
     defences: tuple[str, ...] = ()
     """Labels in order"""
+    whole_macs: int = 0
+    """Multiply-adds of the whole network for one image: what answering on the device would take"""
     stochastic: bool = False
     earlier: str = ""
     """The next shallower place where one other tensor crosses; empty when there is none"""
@@ -180,6 +182,30 @@ class Utility:
     trained_epochs: int
     undefended_accuracy: Score | None = None
     """The same model without defence; None when there is no defence"""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One proven statement about the release, with what it rests on and whom it binds."""
+
+    name: str
+    """epsilon, messages, identification, converse, dfil, van_trees, …; `@k` after it where it is for k releases"""
+    title: str
+    """Name for people"""
+    value: float | None
+    """None where nothing finite can be said; `reason` says why"""
+    unit: str = ""
+    """`share`, `bits`, `ε`, `squared error a pixel`, …"""
+    covers: str = ""
+    """Whom or what it binds: `any attacker, average over victims`, `unbiased attackers only`, …"""
+    premises: tuple[str, ...] = ()
+    """Why it holds, one sentence each"""
+    reason: str = ""
+    """Why there is no finite value; empty when there is one"""
+    queries: int = 1
+    """Releases of one input it allows for"""
+    error: float = 0.0
+    """Standard error where the value is an estimate"""
 
 
 @dataclass(frozen=True)
@@ -225,6 +251,8 @@ class Run:
     """Floors, attacks and ceilings, weakest first inside each threat"""
     dependence: dict[str, Score] = field(default_factory=dict)
     """Distance correlation of input and release: `dcor` (bias-corrected), `dcor_compat` (the field's squared form)"""
+    bounds: tuple[Bound, ...] = ()
+    """What can be proved about the release"""
     recogniser: Score | None = None
     """Share of the true images that the independent recogniser reads rightly: the ceiling of `recognition`"""
     pictures: Pictures = field(default_factory=Pictures)

@@ -6,8 +6,12 @@ defence the cut does not change the training, so ten cuts share it too.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import math
+import os
 from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +19,25 @@ import torch
 from torch import Tensor, nn
 
 from unsmash.data.base import Splits
+from unsmash.defences.base import Trainer
 from unsmash.errors import ConfigError, CutError, UnsmashError
 from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
 from unsmash.models.base import state_digest
 from unsmash.records import SplitRecord
-from unsmash.split import Candidate, Shields, SplitModel, as_tuple, candidates, cut
-from unsmash.split.train import train
+from unsmash.split import (
+    Candidate,
+    Fitting,
+    Shield,
+    Shields,
+    Site,
+    Smashed,
+    SplitModel,
+    as_tuple,
+    candidates,
+    cut,
+)
+from unsmash.split.train import Training, train
 
 
 @dataclass(frozen=True)
@@ -49,27 +65,109 @@ def prepare(
         TrainingError: the training was not finite.
     """
     net = build(experiment, splits, lab, module=module)
+    notes: tuple[str, ...] = ()
+    for defence in experiment.defences:
+        net, replaced = defence.adapt(net)
+        notes += replaced
     entry = experiment.model.entry()
     start = state_digest(net)
     model = split(net, entry, experiment.at, splits)
-    shapes = tuple(tuple(part.shape[1:]) for part in _smashed(model, splits))
-    model.shield = Shields(
-        defence.arm(shapes, splits.input_shape, lab.at(f"defence/{index}"))
-        for index, defence in enumerate(experiment.defences)
-    )
-    key = victim_key(experiment, splits, start)
+    model.notes += notes
+    layers = _arm(experiment, model, splits, lab)
     plan = experiment.train.model_copy(update={"epochs": experiment.epochs()})
-    if plan.epochs == 0:
-        return Victim(model.to(lab.device).eval(), net, entry, key, cached=False)
-    file = cache / "victims" / f"{key}.safetensors" if cache else None
+    early = [place for place, one in enumerate(experiment.defences) if plan.epochs and one.when == "always"]
+    key, stages = victim_key(experiment, splits, start), _Stages(net, model, layers, splits, lab)
+    file = _file(cache, key) if plan.epochs or layers else None
     if file and file.is_file():
-        _load(net, model, file)
-        return Victim(model.to(lab.device).eval(), net, entry, key, cached=True)
-    _require_labels(splits, net, entry)
-    train(model, splits.train.pixels, splits.train.labels, plan, lab.at("victim"))
-    if file:
-        _save(net, model, file)
-    return Victim(model, net, entry, key, cached=False)
+        _load(net, layers, file)
+    elif plan.epochs or layers:
+        trained = _file(cache, victim_key(experiment, splits, start, early)) if plan.epochs else None
+        if trained and trained.is_file() and trained != file:
+            _load(net, layers, trained)
+        elif plan.epochs:
+            _require_labels(splits, net, entry)
+            stages.train(early, plan, _trainer(experiment))
+            if trained:
+                _save(net, [layers[place] for place in early], early, trained)
+        stages.fit([place for place in range(len(layers)) if place not in early], trained=True)
+        if file and file != trained:
+            _save(net, layers, range(len(layers)), file)
+    cached = bool(file and file.is_file()) and not stages.worked
+    model.shield = Shields(layers)
+    model.notes += tuple(note for layer in layers if (note := layer.note()))
+    return Victim(model.to(lab.device).eval(), net, entry, key, cached=cached)
+
+
+def _arm(experiment: Experiment, model: SplitModel, splits: Splits, lab: Lab) -> list[Shield]:
+    """A shield for each defence, each armed for what leaves the one before it."""
+    z, layers = _smashed(model, splits), []
+    for index, defence in enumerate(experiment.defences):
+        site = Site(tuple(tuple(part.shape[1:]) for part in z), splits.input_shape, len(splits.classes))
+        layer = defence.arm(site, lab.at(f"defence/{index}")).eval()
+        with torch.no_grad(), lab.seeded("arming"):
+            z = layer(z)
+        layers.append(layer)
+    return layers
+
+
+def _trainer(experiment: Experiment) -> Trainer:
+    own = [trainer for defence in experiment.defences if (trainer := defence.trainer()) is not None]
+    return own[0] if own else train
+
+
+@dataclass
+class _Stages:
+    """Training with some of the layers, then fitting the others to the trained network."""
+
+    net: nn.Module
+    model: SplitModel
+    layers: list[Shield]
+    splits: Splits
+    lab: Lab
+    worked: bool = False
+    """Something was trained or fitted here"""
+
+    def train(self, places: list[int], plan: Training, trainer: Trainer) -> None:
+        self.model.to(self.lab.device).eval()
+        self.model.shield = Shields(self.layers[place] for place in places)
+        self.fit(places, trained=False)
+        trainer(self.model, self.splits.train.pixels, self.splits.train.labels, plan, self.lab.at("victim"))
+        self.worked = True
+
+    def fit(self, places: list[int], *, trained: bool) -> None:
+        """Let each of these layers learn what it must know, in order; all before it stand already."""
+        self.model.to(self.lab.device).eval()
+        for place in places:
+            before = [self.layers[other] for other in range(place) if trained or other in places]
+            lab = self.lab.at(f"fit/{place}")
+            with lab.seeded("fit"), _frozen(self.model, *before, only=trained):
+                self.layers[place].to(self.lab.device).fit(self._fitting(before, trained, lab))
+            self.layers[place].eval()
+            self.worked = True
+
+    def _fitting(self, before: list[Shield], trained: bool, lab: Lab) -> Fitting:
+        stack = Shields(before)
+        return Fitting(
+            images=self.splits.train.pixels,
+            labels=self.splits.train.labels,
+            entering=lambda x: stack.quiet(self.model.smash(x.to(lab.device))),
+            answer=lambda z: self.model.serve(stack.receive(z)),
+            trained=trained,
+            lab=lab,
+        )
+
+
+@contextlib.contextmanager
+def _frozen(*modules: nn.Module, only: bool) -> Iterator[None]:
+    """The parameters of these modules take no gradients meanwhile."""
+    held = [p for module in modules for p in module.parameters() if p.requires_grad] if only else []
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
 
 
 def build(experiment: Experiment, splits: Splits, lab: Lab, *, module: nn.Module | None = None) -> nn.Module:
@@ -105,18 +203,21 @@ def _entered(entry: nn.Module | None, x: Tensor) -> Tensor:
     return entered
 
 
-def victim_key(experiment: Experiment, splits: Splits, start: str) -> str:
-    """Hash of everything the trained weights depend on."""
-    defended = bool(experiment.defences)
+def victim_key(experiment: Experiment, splits: Splits, start: str, places: Sequence[int] | None = None) -> str:
+    """Hash of everything the trained weights depend on; with places, of the training with those defences alone."""
     plain = experiment.canonical()
+    chosen = range(len(experiment.defences)) if places is None else places
+    defences = [experiment.defences[place] for place in chosen]
+    defended = bool(defences)
     return digest(
         {
             "data": splits.report.fingerprint,
             "model": plain["model"],
             "start": start,
             "train": plain["train"] | {"epochs": experiment.epochs()},
-            "defences": plain["defences"],
-            "revisions": [type(part).revision for part in (experiment.model, *experiment.defences)],
+            "defences": [plain["defences"][place] for place in chosen],
+            "streams": list(chosen),
+            "revisions": [type(part).revision for part in (experiment.model, *defences)],
             "at": experiment.at if defended else "",
             "seed": experiment.seed,
             "torch": torch.__version__,
@@ -128,8 +229,7 @@ def describe(victim: Victim, experiment: Experiment, splits: Splits) -> SplitRec
     """What crosses the cut and what the device must carry."""
     z = _smashed(victim.model, splits)
     shapes = tuple(tuple(part.shape[1:]) for part in z)
-    with torch.no_grad():
-        sent = victim.model.shield(z)
+    shield = copy.deepcopy(victim.model.shield).cpu()
     earlier, later = neighbours(victim, experiment.at, splits)
     return SplitRecord(
         earlier=earlier,
@@ -137,11 +237,12 @@ def describe(victim: Victim, experiment: Experiment, splits: Splits) -> SplitRec
         model=experiment.model.label(),
         at=experiment.at,
         shapes=shapes,
-        bytes_sent=sum(part[0].numel() * part.element_size() for part in sent),
+        bytes_sent=_bytes(shield, z),
         bytes_input=splits.train.pixels[0].numel(),
-        device_parameters=_count(victim.model.device),
-        server_parameters=_count(victim.model.server),
-        device_macs=macs(victim.model.device, splits.train.pixels[:1]),
+        device_parameters=sum(parameter.numel() for parameter in victim.model.device_parameters()),
+        server_parameters=sum(parameter.numel() for parameter in victim.model.server_parameters()),
+        device_macs=macs(victim.model.release, splits.train.pixels[:1].to(_place(victim.model))),
+        whole_macs=macs(victim.model, splits.train.pixels[:1].to(_place(victim.model))),
         defences=tuple(defence.label() for defence in experiment.defences),
         stochastic=victim.model.shield.stochastic,
         notes=victim.model.notes,
@@ -163,7 +264,7 @@ def neighbours(victim: Victim, at: str, splits: Splits) -> tuple[str, str]:
     return (before[-1] if before else ""), (after[0] if after else "")
 
 
-def macs(module: nn.Module, image: Tensor) -> int:
+def macs(forward: Callable[[Tensor], object], image: Tensor) -> int:
     """Multiply-adds of one forward pass, half the floating-point operations that torch counts."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -171,24 +272,31 @@ def macs(module: nn.Module, image: Tensor) -> int:
     torch.backends.mha.set_fastpath_enabled(False)  # the fused attention path is not counted
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            module(image.to(next((p.device for p in module.parameters()), image.device)))
+            forward(image)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     return int(counter.get_total_flops()) // 2
 
 
-def _smashed(model: SplitModel, splits: Splits) -> tuple[Tensor, ...]:
+def _bytes(shield: Shield, z: Smashed) -> int:
+    """Bytes of one sample's release, as the defences send it."""
+    before = float(sum(part[0].numel() * part.element_size() * 8 for part in z))
+    with torch.no_grad():
+        return math.ceil(shield.wire_bits(before, z, shield.quiet(z)) / 8)
+
+
+def _smashed(model: SplitModel, splits: Splits) -> Smashed:
+    """Smashed data of two training images, on the CPU."""
     was = model.training
     model.eval()
     with torch.no_grad():
-        place = next((p.device for p in model.parameters()), torch.device("cpu"))
-        z = as_tuple(model.device(splits.train.pixels[:2].to(place)))
+        z = tuple(part.cpu() for part in as_tuple(model.device(splits.train.pixels[:2].to(_place(model)))))
     model.train(was)
     return z
 
 
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+def _place(model: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def _require_labels(splits: Splits, net: nn.Module, entry: nn.Module | None) -> None:
@@ -205,21 +313,28 @@ def _require_labels(splits: Splits, net: nn.Module, entry: nn.Module | None) -> 
         )
 
 
-def _save(net: nn.Module, model: SplitModel, file: Path) -> None:
+def _file(cache: Path | None, key: str) -> Path | None:
+    return cache / "victims" / f"{key}.safetensors" if cache else None
+
+
+def _save(net: nn.Module, layers: Sequence[Shield], places: Sequence[int], file: Path) -> None:
     from safetensors.torch import save_file
 
     state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
-    state |= {f"shield.{name}": tensor for name, tensor in model.shield.state_dict().items()}
+    for place, layer in zip(places, layers, strict=True):
+        state |= {f"shield.{place}.{name}": tensor for name, tensor in layer.state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{id(net)}.partial")
+    partial = file.with_suffix(f".{os.getpid()}-{id(net)}.partial")
     save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}, str(partial))
     partial.replace(file)
 
 
-def _load(net: nn.Module, model: SplitModel, file: Path) -> None:
+def _load(net: nn.Module, layers: Sequence[Shield], file: Path) -> None:
+    """The network's weights, and the state of each layer that has been stored."""
     from safetensors.torch import load_file
 
     state = load_file(str(file))
-    for prefix, part in (("net.", net), ("shield.", model.shield)):
+    for prefix, part in (("net.", net), *((f"shield.{place}.", layer) for place, layer in enumerate(layers))):
         mine = {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
-        part.load_state_dict(mine)
+        if mine or part is net:
+            part.load_state_dict(mine)

@@ -8,15 +8,17 @@ from itertools import pairwise
 
 import pytest
 import torch
+from pydantic import ValidationError
 from scipy import stats
 from torch import Tensor
 
+from unsmash.bounds.regions import Region
 from unsmash.component import discover
 from unsmash.defences.base import Defence
 from unsmash.defences.gaussian import GaussianShield
 from unsmash.defences.laplace import MEDIAN_FROM, LaplaceShield
 from unsmash.lab import Lab
-from unsmash.split import Shield, Shields, Smashed, flat
+from unsmash.split import Shield, Shields, Site, Smashed, flat
 
 KINDS = discover("unsmash.defences", Defence)
 every = pytest.mark.parametrize("kind", KINDS)
@@ -29,7 +31,7 @@ laws = pytest.mark.parametrize("law", LAWS)
 
 def armed(kind: str, cut: tuple[tuple[int, ...], ...]) -> Shield:
     made = KINDS[kind].model_validate({"kind": kind, **KINDS[kind].tiny})
-    return made.arm(cut, (1, 8, 8), Lab()).eval()
+    return made.arm(Site(cut, (1, 8, 8), 10), Lab()).eval()
 
 
 def smashed(cut: tuple[tuple[int, ...], ...], count: int = 6) -> Smashed:
@@ -48,25 +50,104 @@ def send(shield: Shield, z: Smashed, seed: int = 0) -> Smashed:
 
 @every
 @shapes
-def test_the_release_has_the_shapes_of_the_smashed_data(kind: str, cut: tuple[tuple[int, ...], ...]) -> None:
-    z = smashed(cut)
-    release = send(armed(kind, cut), z)
+def test_the_server_receives_the_shapes_of_the_smashed_data(kind: str, cut: tuple[tuple[int, ...], ...]) -> None:
+    z, shield = smashed(cut), armed(kind, cut)
+    release = send(shield, z)
+    received = shield.receive(release)
     assert isinstance(release, tuple)
-    assert [part.shape for part in release] == [part.shape for part in z]
-    assert [part.dtype for part in release] == [part.dtype for part in z]
-    assert all(part.isfinite().all() for part in release)
+    assert isinstance(received, tuple)
+    assert all(part.is_floating_point() and len(part) == len(z[0]) for part in release)
+    assert [part.shape for part in received] == [part.shape for part in z]
+    assert [part.dtype for part in received] == [part.dtype for part in z]
+    assert all(part.isfinite().all() for part in (*release, *received))
 
 
 @every
 @shapes
 def test_two_releases_differ_exactly_when_it_says_so(kind: str, cut: tuple[tuple[int, ...], ...]) -> None:
-    shield, z = armed(kind, cut), smashed(cut)
+    shield, z = armed(kind, cut), smashed(cut, 400)
     with Lab().seeded("two"):
         first, second = shield(z), shield(z)
-    for one, other in zip(first, second, strict=True):
-        assert torch.equal(one, other) != shield.stochastic
-        if shield.stochastic:
-            assert (one != other).double().mean() > 0.99  # every number has its own draw
+    same = all(map(torch.equal, first, second))
+    assert same != shield.stochastic
+    assert not shield.memoised
+
+
+@every
+def test_a_memoised_draw_is_one_draw_for_each_input(kind: str) -> None:
+    """An option of every random defence: the key's holder repeats itself, whoever lacks the key cannot."""
+    if "memoise" not in KINDS[kind].model_fields:
+        assert not armed(kind, SHAPES[0]).stochastic, "a random defence has the option `memoise`"
+        return
+    made = KINDS[kind].model_validate({"kind": kind, **KINDS[kind].tiny, "memoise": True})
+    shield, z = made.arm(Site(SHAPES[0], (1, 8, 8), 10), Lab()).eval(), smashed(SHAPES[0], 400)
+    assert shield.stochastic
+    assert shield.memoised
+    first, again, turned = shield(z), shield(z), shield(tuple(part.flip(0) for part in z))
+    assert all(map(torch.equal, first, again))
+    assert all(torch.equal(one, other.flip(0)) for one, other in zip(first, turned, strict=True))
+    stranger = copy.deepcopy(shield).forget()
+    assert not stranger.memoised
+    assert not all(map(torch.equal, stranger(z), first))
+    assert shield.memoised
+
+
+@every
+@shapes
+def test_without_its_noise_the_release_is_the_same_each_time(kind: str, cut: tuple[tuple[int, ...], ...]) -> None:
+    shield, z = armed(kind, cut), smashed(cut)
+    first, second, release = shield.quiet(z), shield.quiet(z), send(shield, z)
+    assert all(map(torch.equal, first, second))
+    assert [part.shape for part in first] == [part.shape for part in release]
+    if not shield.stochastic:
+        assert all(map(torch.equal, first, release))
+
+
+@every
+def test_it_says_what_it_is_worth(kind: str) -> None:
+    cls = KINDS[kind]
+    assert cls.source
+    assert cls.guarantee
+    assert cls.protects.count(".") >= 2, "two sentences: what it protects, and what it does not"
+    assert cls.cost in ("free", "training", "minutes")
+
+
+@every
+def test_it_can_be_put_on_a_trained_model_or_says_that_it_cannot(kind: str) -> None:
+    cls = KINDS[kind]
+    raw = {"kind": kind, **cls.tiny, "when": "inference"}
+    if cls.after_training:
+        assert cls.model_validate(raw).when == "inference"
+    else:
+        with pytest.raises(ValidationError, match="training"):
+            cls.model_validate(raw)
+
+
+@every
+@shapes
+def test_what_is_sent_on_the_wire_has_a_size(kind: str, cut: tuple[tuple[int, ...], ...]) -> None:
+    shield, z = armed(kind, cut), smashed(cut)
+    before = 32.0 * flat(z).shape[1]
+    assert 0 < shield.wire_bits(before, z, shield.quiet(z)) <= before + 32
+
+
+@every
+@shapes
+def test_the_region_holds_what_is_sent_without_noise(kind: str, cut: tuple[tuple[int, ...], ...]) -> None:
+    """The premise of every bound: checked on extreme inputs."""
+    shield = armed(kind, cut)
+    z = tuple(torch.cat([part, 1e4 * part, torch.zeros_like(part)]) for part in smashed(cut, 30))
+    region = shield.confine(Region(flat(z).shape[1]))
+    rows = flat(shield.quiet(z)).double()
+    assert region.numbers == rows.shape[1]
+    spread = torch.cdist(rows, rows).max().item()
+    assert spread <= region.diameter_l2() * (1 + 1e-5)
+    assert torch.cdist(rows, rows, p=1).max().item() <= region.diameter_l1() * (1 + 1e-5)
+    if region.sides:
+        assert len(region.sides) == region.numbers
+        assert ((rows.max(0).values - rows.min(0).values) <= torch.tensor(region.sides).double() * (1 + 1e-5)).all()
+    if region.log2_points < 20:
+        assert len(rows.unique(dim=0)) <= 2**region.log2_points * (1 + 1e-9)
 
 
 @every
@@ -78,31 +159,56 @@ def test_the_seed_decides_the_release_and_nothing_else_changes(kind: str, cut: t
     assert all(map(torch.equal, z, before))
 
 
+def outcome(kind: str, **changes: object) -> list[Tensor]:
+    """All that a defence does to one batch in training: the release, what the server receives, the penalty."""
+    made = KINDS[kind].model_validate({"kind": kind, **KINDS[kind].tiny, **changes})
+    shield = made.arm(Site(SHAPES[0], (1, 8, 8), 10), Lab()).train()
+    z = smashed(SHAPES[0], 64)
+    draw = torch.Generator().manual_seed(9)
+    x, y = torch.rand(64, 1, 8, 8, generator=draw), torch.arange(64) % 10
+    with Lab().seeded("outcome"):
+        release = shield(z)
+        found = [*release, *shield.receive(release)]
+        for _ in range(2):  # a learned adversary must have learned something
+            found.append(shield.penalty(x, z, release, y).detach())
+        claims = [claim.value or 0.0 for claim in shield.claims()]
+    return [part.detach() for part in found] + [torch.tensor(claims)]
+
+
 @every
 def test_it_acts_in_training_as_well(kind: str) -> None:
-    shield, z = armed(kind, SHAPES[0]), smashed(SHAPES[0])
-    there = send(shield.train(), z)
-    assert all(map(torch.equal, there, send(shield.eval(), z)))
-    assert any(not torch.equal(one, other) for one, other in zip(there, z, strict=True))
+    """It changes what is sent or adds to the loss; a defence with a training of its own is tested apart."""
+    made = KINDS[kind].model_validate({"kind": kind, **KINDS[kind].tiny})
+    if made.trainer() is not None or made.when == "inference":
+        return
+    there = outcome(kind)
+    z = smashed(SHAPES[0], 64)
+    assert there[0].shape != z[0].shape or not torch.equal(there[0], z[0]) or there[-2].abs() > 0
 
 
 @every
 def test_gradients_reach_the_device_through_it(kind: str) -> None:
+    shield = armed(kind, SHAPES[2])
     z = tuple(part.requires_grad_() for part in smashed(SHAPES[2]))
-    flat(armed(kind, SHAPES[2])(z)).sum().backward()
+    release = shield(z)
+    weights = [torch.randn(part.shape, generator=torch.Generator().manual_seed(2)) for part in release]
+    sum((part * weight).sum() for part, weight in zip(release, weights, strict=True)).backward()  # type: ignore[union-attr]
     assert all(part.grad is not None and part.grad.isfinite().all() and part.grad.abs().sum() > 0 for part in z)
 
 
 @every
 @shapes
-def test_the_likeliest_candidate_is_the_true_one_at_small_noise(kind: str, cut: tuple[tuple[int, ...], ...]) -> None:
+def test_the_true_candidate_is_among_the_likeliest_at_small_noise(kind: str, cut: tuple[tuple[int, ...], ...]) -> None:
     shield, z = armed(kind, cut), smashed(cut, 20)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(3))
     likelihood = shield.log_likelihood(send(shield, z), tuple(part[order] for part in z))
-    assert likelihood is not None
+    if likelihood is None:
+        return  # no closed form: the candidate list is then no exact ceiling, and the report says so
     assert likelihood.shape == (20, 20)
     assert likelihood.dtype == torch.float64
-    assert torch.equal(order[likelihood.argmax(1)], torch.arange(20))
+    assert not likelihood.isnan().any()
+    mine = likelihood[torch.arange(20), order.argsort()]
+    assert (mine >= likelihood.max(1).values - 1e-5).double().mean() >= 0.9
 
 
 @every
@@ -131,16 +237,17 @@ def test_its_state_is_all_that_it_learned(kind: str) -> None:
 
 @every
 def test_stronger_settings_are_never_silently_ignored(kind: str) -> None:
-    """Every number among the settings changes what is sent."""
+    """Every number among the settings changes what is sent, what is received, what is paid or what is proved.
+
+    Settings of a fit or of a training of its own show only there; each such defence names them and tests them itself.
+    """
     cls = KINDS[kind]
-    base = {"kind": kind, **cls.tiny}
-    z = smashed(SHAPES[0], 64)
-    there = send(cls.model_validate(base).arm(SHAPES[0], (1, 8, 8), Lab()).eval(), z)
+    base = cls.model_validate({"kind": kind, **cls.tiny})
+    there = outcome(kind)
     for name, field in cls.model_fields.items():
-        if field.annotation is float:
-            value = getattr(cls.model_validate(base), name)
-            other = send(cls.model_validate(base | {name: value * 2}).arm(SHAPES[0], (1, 8, 8), Lab()).eval(), z)
-            assert not torch.equal(there[0], other[0]), name
+        if field.annotation in (float, int) and name not in cls.fitted:
+            other = outcome(kind, **{name: getattr(base, name) * 2})
+            assert not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(there, other, strict=False)), name
 
 
 @laws
@@ -233,7 +340,18 @@ def test_many_laplace_releases_pool_better_than_their_mean(count: int) -> None:
 def test_pooling_keeps_the_shapes(kind: str, cut: tuple[tuple[int, ...], ...]) -> None:
     shield, z = armed(kind, cut), smashed(cut)
     for count in (1, 2, 16):
-        assert [part.shape for part in shield.pool([shield(z) for _ in range(count)])] == [part.shape for part in z]
+        pooled = shield.pool([shield(z) for _ in range(count)])
+        assert [part.shape for part in pooled] == [part.shape for part in shield(z)]
+        assert all(part.isfinite().all() for part in pooled)
+
+
+@every
+@shapes
+def test_a_burst_is_answered_frame_by_frame(kind: str, cut: tuple[tuple[int, ...], ...]) -> None:
+    shield, z = armed(kind, cut), smashed(cut)
+    sent = shield.session([z, tuple(part + 0.01 for part in z), z])
+    assert len(sent) == 3
+    assert all([part.shape for part in one] == [part.shape for part in shield(z)] for one in sent)
 
 
 class Clip(Shield):
@@ -291,9 +409,12 @@ def test_a_stack_pools_as_its_drawing_layer_knows_best() -> None:
     assert torch.equal(plain.pool(releases)[0], torch.stack([r[0] for r in releases]).mean(0))
 
 
-def test_penalties_of_a_stack_add_up() -> None:
+def test_each_penalty_of_a_stack_sees_what_reached_its_shield() -> None:
     z = smashed(SHAPES[2])
     x, y = torch.zeros(6, 1, 8, 8), torch.zeros(6, dtype=torch.long)
-    one = Toll().penalty(x, z, z, y)
-    assert torch.equal(Shields([Toll(), Clip(), Toll()]).penalty(x, z, z, y), one + one)
-    assert Shields([]).penalty(x, z, z, y) == 0
+    before, after = Toll().penalty(x, z, z, y), Toll().penalty(x, Clip()(z), z, y)
+    assert after < before
+    stack = Shields([Toll(), Clip(), Toll()])
+    assert torch.equal(stack.penalties(x, stack.steps(z), y), before + after)
+    assert torch.equal(stack.penalty(x, z, stack(z), y), before + after)
+    assert Shields([]).penalties(x, Shields([]).steps(z), y) == 0

@@ -113,9 +113,10 @@ def joint(model: SplitModel, images: Tensor, labels: Tensor, plan: Training, lab
             for rows in torch.randperm(len(images), generator=order).split(plan.batch):
                 x, y = images[rows], labels[rows]
                 z = as_tuple(model.device(x))
-                release = model.shield(z)
+                steps = model.shield.steps(z)
+                release = steps[-1]
                 logits = model.server(release[0] if len(release) == 1 else release)
-                loss = nn.functional.cross_entropy(logits, y) + model.shield.penalty(x, z, release, y)
+                loss = nn.functional.cross_entropy(logits, y) + model.shield.penalties(x, steps, y)
                 adam.zero_grad()
                 loss.backward()
                 adam.step()
@@ -198,15 +199,22 @@ class Spy:
 
 
 @pytest.mark.parametrize("case", ["plain", "noise", "several tensors"])
-def test_each_party_sees_only_what_crosses(case: str) -> None:
+def test_each_party_sees_only_what_crosses(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, (images, labels) = built(case), data()
     on_device: list[Tensor] = []
     transmitted: list[Smashed] = []
     for part in model.device.modules():
         part.register_forward_pre_hook(lambda _, inputs: on_device.extend(i for i in inputs if isinstance(i, Tensor)))
-    model.shield.register_forward_hook(lambda _, __, release: transmitted.append(release))
+    steps_of = model.shield.steps
+
+    def listen(z: Smashed) -> tuple[Smashed, ...]:
+        steps = steps_of(z)
+        transmitted.append(steps[-1])
+        return steps
+
+    monkeypatch.setattr(model.shield, "steps", listen)
     steps = 3 * 4
-    spy = Spy(HonestServer(model.server, Optimiser(list(model.server.parameters()), PLAN.rate, steps)))
+    spy = Spy(HonestServer(model.answer, Optimiser(list(model.server.parameters()), PLAN.rate, steps)))
     train(model, images, labels, PLAN, Lab(), server=spy)
     assert len(spy.releases) == steps
     for seen, really, y in zip(spy.releases, transmitted, spy.labels, strict=True):
@@ -239,7 +247,7 @@ def test_the_gradient_that_crosses_is_that_of_the_loss() -> None:
     x, y = data(6)
     z = tuple(part.detach().requires_grad_() for part in model.smash(x))
     nn.functional.cross_entropy(model.answer(z), y).backward()
-    server = HonestServer(copy.deepcopy(model.server), Optimiser(list(model.server.parameters()), 1e-3, 2))
+    server = HonestServer(copy.deepcopy(model).answer, Optimiser(list(model.server.parameters()), 1e-3, 2))
     answered, loss = server.answer(tuple(part.detach() for part in z), y)
     assert all(torch.equal(a, b.grad) for a, b in zip(answered, z, strict=True) if b.grad is not None)
     assert loss == pytest.approx(nn.functional.cross_entropy(model.answer(z), y).item())

@@ -14,7 +14,7 @@ from torch import Tensor
 from unsmash.attacks.base import Attack
 from unsmash.lab import Lab
 from unsmash.records import Role
-from unsmash.split.model import Smashed
+from unsmash.split.shield import Smashed
 from unsmash.threat import Grant, Secret, View
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unsmash.defences.base import Defence
 from unsmash.lab import Lab
-from unsmash.split.model import Shield, Smashed, flat
+from unsmash.split import Shield, Site, Smashed, flat
 
 
 class Gaussian(Defence):
@@ -22,7 +22,7 @@ class Gaussian(Defence):
 
     tiny: ClassVar[dict[str, object]] = {"sigma": 0.1}
 
-    def arm(self, cut_shapes: tuple[tuple[int, ...], ...], input_shape: tuple[int, ...], lab: Lab) -> Shield:
+    def arm(self, site: Site, lab: Lab) -> Shield:
         """The noise, for any shapes."""
         return GaussianShield(self.sigma)
 

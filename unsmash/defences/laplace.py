@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unsmash.defences.base import Defence
 from unsmash.lab import Lab
-from unsmash.split.model import Shield, Smashed, flat
+from unsmash.split import Shield, Site, Smashed, flat
 
 MEDIAN_FROM = 16
 """Releases from which the median is the better estimate: its variance tends to b²/k, the mean's is 2b²/k"""
@@ -26,7 +26,7 @@ class Laplace(Defence):
 
     tiny: ClassVar[dict[str, object]] = {"scale": 0.1}
 
-    def arm(self, cut_shapes: tuple[tuple[int, ...], ...], input_shape: tuple[int, ...], lab: Lab) -> Shield:
+    def arm(self, site: Site, lab: Lab) -> Shield:
         """The noise, for any shapes."""
         return LaplaceShield(self.scale)
 

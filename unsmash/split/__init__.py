@@ -2,6 +2,10 @@
 
 from unsmash.split.candidates import Candidate, candidates
 from unsmash.split.cut import cut
-from unsmash.split.model import Shield, Shields, Smashed, SplitModel, as_tuple, flat
+from unsmash.split.model import SplitModel
+from unsmash.split.shield import Fitting, Shield, Shields, Site, Smashed, as_tuple, flat, unflat
 
-__all__ = ["Candidate", "Shield", "Shields", "Smashed", "SplitModel", "as_tuple", "candidates", "cut", "flat"]
+__all__ = [
+    *("Candidate", "Fitting", "Shield", "Shields", "Site", "Smashed", "SplitModel"),
+    *("as_tuple", "candidates", "cut", "flat", "unflat"),
+]

@@ -6,88 +6,14 @@ them side by side as rows. The halves of `cut` take and give a bare tensor when 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-Smashed = tuple[Tensor, ...]
-"""What crosses the cut: one or several tensors, the batch first"""
+from unsmash.split.shield import Shield, Shields, Smashed, as_tuple, flat
 
-
-class Shield(nn.Module):
-    """What defences put at the cut. This base sends the smashed data as it is; several compose in order."""
-
-    stochastic = False
-    """True when two releases of the same input differ"""
-
-    def forward(self, z: Smashed) -> Smashed:
-        """The release: what is really transmitted. Acts in training and at inference."""
-        return z
-
-    def penalty(self, x: Tensor, z: Smashed, release: Smashed, y: Tensor) -> Tensor:
-        """A term added to the device's training loss; zero by default."""
-        return z[0].new_zeros(())
-
-    def log_likelihood(self, release: Smashed, z: Smashed) -> Tensor | None:
-        """Log-likelihood log p(release_i | z_j) up to a constant per row, [n, m]; None when it has no closed form.
-
-        A deterministic shield answers 0 where the release of z_j is the one seen and −inf elsewhere; this base ranks by
-        negative distance instead, which orders the candidates the same way and survives rounding.
-        """
-        return -torch.cdist(flat(release).double(), flat(self(z)).double())
-
-    def pool(self, releases: Sequence[Smashed]) -> Smashed:
-        """The best single estimate from k releases of one input; the mean unless a defence knows better."""
-        return tuple(torch.stack(parts).mean(0) for parts in zip(*releases, strict=True))
-
-
-class Shields(Shield):
-    """Several shields, the first nearest to the device."""
-
-    def __init__(self, shields: Iterable[Shield]) -> None:
-        super().__init__()
-        self.inner = nn.ModuleList(shields)
-
-    @property
-    def layers(self) -> list[Shield]:
-        """The shields in order."""
-        return [layer for layer in self.inner if isinstance(layer, Shield)]
-
-    @property
-    def stochastic(self) -> bool:  # type: ignore[override]
-        """True when any of them draws."""
-        return any(layer.stochastic for layer in self.layers)
-
-    def forward(self, z: Smashed) -> Smashed:
-        """Apply all in order."""
-        for layer in self.layers:
-            z = layer(z)
-        return z
-
-    def penalty(self, x: Tensor, z: Smashed, release: Smashed, y: Tensor) -> Tensor:
-        """The sum of their penalties, each on what entered and left it."""
-        total = z[0].new_zeros(())
-        for layer in self.layers:
-            total = total + layer.penalty(x, z, release, y)
-        return total
-
-    def log_likelihood(self, release: Smashed, z: Smashed) -> Tensor | None:
-        """Known in closed form when only the last layer draws."""
-        if not self.layers:
-            return super().log_likelihood(release, z)
-        if any(layer.stochastic for layer in self.layers[:-1]):
-            return None
-        for layer in self.layers[:-1]:
-            z = layer(z)
-        return self.layers[-1].log_likelihood(release, z)
-
-    def pool(self, releases: Sequence[Smashed]) -> Smashed:
-        """As the last layer that draws knows best."""
-        drawing = [layer for layer in self.layers if layer.stochastic]
-        return drawing[-1].pool(releases) if drawing else super().pool(releases)
-
+__all__ = ["Shield", "Shields", "Smashed", "SplitModel", "as_tuple", "flat"]
 
 class SplitModel(nn.Module):
     """A model in two halves: device(x) → z, shield(z) → release, server(release) → logits [n, classes].
@@ -112,8 +38,23 @@ class SplitModel(nn.Module):
         return self.shield(self.smash(x))
 
     def answer(self, release: Smashed) -> Tensor:
-        """The server half's logits for a release."""
-        return self.server(release[0] if len(release) == 1 else release)
+        """The server's logits for a release: its side of the shield, then the server half."""
+        return self.serve(self.shield.receive(release))
+
+    def serve(self, received: Smashed) -> Tensor:
+        """The server half alone: what has the shapes of smashed data → logits."""
+        return self.server(received[0] if len(received) == 1 else received)
+
+    def device_parameters(self) -> Iterator[nn.Parameter]:
+        """What the device trains: its half and its side of the shield."""
+        received = {id(parameter) for parameter in self.shield.receiver_parameters()}
+        yield from self.device.parameters()
+        yield from (parameter for parameter in self.shield.parameters() if id(parameter) not in received)
+
+    def server_parameters(self) -> Iterator[nn.Parameter]:
+        """What the server trains: its half and its side of the shield."""
+        yield from self.server.parameters()
+        yield from self.shield.receiver_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
         """The whole path: [n, c, h, w] → logits [n, classes]."""
@@ -133,13 +74,3 @@ class SplitModel(nn.Module):
 
         for name in ("device", "shield", "server"):
             load_model(getattr(self, name), str(folder / f"{name}.safetensors"))
-
-
-def as_tuple(z: Tensor | Smashed) -> Smashed:
-    """One tensor or several, as a tuple."""
-    return (z,) if isinstance(z, Tensor) else tuple(z)
-
-
-def flat(z: Smashed) -> Tensor:
-    """All numbers of a release as rows: [n, d] float."""
-    return torch.cat([part.flatten(1).float() for part in z], 1)

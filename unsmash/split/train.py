@@ -7,7 +7,7 @@ that gradient on through the shield and its own half. With one optimiser law on 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,15 +74,14 @@ class Server(Protocol):
 class HonestServer:
     """Trains the server half on cross-entropy and returns the true gradient."""
 
-    def __init__(self, half: nn.Module, optimiser: Optimiser) -> None:
-        self.half, self.optimiser = half, optimiser
+    def __init__(self, answer: Callable[[Smashed], Tensor], optimiser: Optimiser) -> None:
+        self.logits, self.optimiser = answer, optimiser
 
     def answer(self, release: Smashed, y: Tensor) -> tuple[Smashed, float]:
         """One forward and backward pass of the server half."""
         wire = tuple(part.detach().requires_grad_(part.is_floating_point()) for part in release)
         self.optimiser.clear()
-        logits = self.half(wire[0] if len(wire) == 1 else wire)
-        loss = nn.functional.cross_entropy(logits, y)
+        loss = nn.functional.cross_entropy(self.logits(wire), y)
         loss.backward()
         self.optimiser.step()
         return tuple(part.grad if part.grad is not None else torch.zeros_like(part) for part in wire), loss.item()
@@ -97,30 +96,31 @@ def train(
         TrainingError: the loss or the release stopped being finite, with the step and the likely cause.
     """
     epochs = plan.epochs or 0
-    steps = epochs * -(-len(images) // plan.batch)
-    device_optimiser, server_optimiser = _optimisers(model, plan.rate, steps)
-    server = server or HonestServer(model.server, server_optimiser)
+    total = epochs * -(-len(images) // plan.batch)
+    device_optimiser, server_optimiser = _optimisers(model, plan.rate, total)
+    server = server or HonestServer(model.answer, server_optimiser)
     model.to(lab.device).train()
     with lab.seeded("train"):
-        for step, (x, y) in enumerate(lab.track(_batches(images, labels, plan, epochs, lab), "train", total=steps)):
+        for step, (x, y) in enumerate(lab.track(_batches(images, labels, plan, epochs, lab), "train", total=total)):
             device_optimiser.clear()
             z = as_tuple(model.device(x))
-            release = model.shield(z)
+            steps = model.shield.steps(z)
+            release = steps[-1]
             sent = tuple(part.detach() for part in release)  # the wire: a server must not reach the device's graph
             gradient, loss = server.answer(sent, y)
-            penalty = model.shield.penalty(x, z, release, y)
-            _check(loss + penalty.item(), release, step, steps, plan)
+            penalty = model.shield.penalties(x, steps, y)
+            _check(loss + penalty.item(), release, step, total, plan)
             _backward(release, gradient, penalty)
             device_optimiser.step()
     model.eval()
 
 
 def _optimisers(model: SplitModel, rate: float, steps: int) -> tuple[Optimiser, Optimiser]:
-    device = [*model.device.parameters(), *model.shield.parameters()]
+    device = list(model.device_parameters())
     # a layer used on both sides of the cut is one parameter: it belongs to the device, and both gradients add up in it
     held = {id(parameter) for parameter in device}
-    server = [parameter for parameter in model.server.parameters() if id(parameter) not in held]
-    return Optimiser(_unique(device), rate, steps), Optimiser(server, rate, steps)
+    server = [parameter for parameter in model.server_parameters() if id(parameter) not in held]
+    return Optimiser(_unique(device), rate, steps), Optimiser(_unique(server), rate, steps)
 
 
 def _unique(parameters: list[nn.Parameter]) -> list[nn.Parameter]:

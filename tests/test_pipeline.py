@@ -16,15 +16,19 @@ from small import TINY
 from torch import Tensor
 
 from unsmash import pipeline
+from unsmash.attacks.base import Attack
 from unsmash.attacks.ridge import Ridge
+from unsmash.component import discover
 from unsmash.data.base import Images, Splits
+from unsmash.defences.gaussian import GaussianShield
 from unsmash.errors import BoundError, ConfigError, UnsmashError
 from unsmash.events import Event
-from unsmash.experiment import Experiment, study
+from unsmash.experiment import DEFAULT_ATTACKS, Experiment, study
 from unsmash.judge import judge
 from unsmash.lab import Lab
 from unsmash.pipeline import Measured
 from unsmash.records import Run
+from unsmash.split import Shield
 from unsmash.threat import View
 from unsmash.victim import prepare
 
@@ -289,15 +293,19 @@ def test_no_control_is_run_for_an_adversary_that_another_attack_has_settled(digi
     assert run.result("lookalike").card.strong is None
 
 
-def names(one: Experiment, stochastic: bool) -> list[tuple[str, list[str]]]:
-    return [(threat.name, [name for _, name in attacks]) for threat, attacks in pipeline.plan(one, stochastic)]
+def names(one: Experiment, shield: Shield) -> list[tuple[str, list[str]]]:
+    return [(threat.name, [name for _, name in attacks]) for threat, attacks in pipeline.plan(one, shield)]
 
 
 def test_an_attack_runs_once_a_number_of_messages() -> None:
     one = study({"data": TINY, "threats": None} | {"threats": [dict(t) for t in standing_plain(4)]}).experiment
-    attacks = ["lookalike", "ridge", "decoder"]
-    assert names(one, stochastic=False) == [("query", attacks), ("gallery", ["gallery"])]
-    assert names(one, stochastic=True) == [
+    attacks = [kind for kind in DEFAULT_ATTACKS if kind != "gallery"]
+    quiet = [kind for kind in attacks if not discover("unsmash.attacks", Attack)[kind].for_noise]
+    assert names(one, Shield()) == [("query", quiet), ("gallery", ["gallery"])]
+    memory = GaussianShield(1.0)
+    memory.key = b"secret"
+    assert names(one, memory) == [("query", attacks), ("gallery", ["gallery"])]
+    assert names(one, GaussianShield(1.0)) == [
         ("query", attacks),
         ("repeat", [f"{name}@repeat" for name in attacks]),
         ("gallery", ["gallery"]),
@@ -315,7 +323,7 @@ def test_attacks_of_one_kind_are_told_apart_by_their_settings() -> None:
     one = experiment(
         attacks=[{"kind": "ridge", "images": 50}, {"kind": "ridge", "images": 60}, "lookalike", "mean_image"]
     )
-    assert names(one, stochastic=False) == [("query", ["ridge(images=50)", "ridge(images=60)", "lookalike"])]
+    assert names(one, Shield()) == [("query", ["ridge(images=50)", "ridge(images=60)", "lookalike"])]
 
 
 @pytest.mark.parametrize("twin", [{"kind": "ridge"}, {"kind": "ridge", "images": 50}])

@@ -24,14 +24,19 @@ def attempt(
             raise UnsmashError("it gave numbers that are not finite")
     except (UnsmashError, RuntimeError, MemoryError) as error:
         failure = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-        title = attack.title or attack.kind
-        return Result(name, attack.kind, title, attack.role, view.threat.name, failure=failure), None
+        return Result(name, attack.kind, attack.heading, attack.role, view.threat.name, failure=failure), None
     if attack.secret is Secret.IDENTITY:
-        one = tuple(part[:1] for part in view.repeats[0])  # enough to ask whether the law is known
-        exact = view.shield.log_likelihood(one, one) is not None
+        exact = _known(view)
         return scoring.score_candidates(attack, name, view.threat.name, guess, scene, exact=exact), None
     threat = "" if attack.role == "floor" else view.threat.name
     return scoring.score_images(attack, name, threat, guess, scene, eye), guess.float().clamp(0, 1)
+
+
+def _known(view: View) -> bool:
+    """Whether the release's law has a closed form; asked of one release. A burst's has none: frames move by chance."""
+    one = tuple(part[:1] for part in view.repeats[0])
+    z = tuple(part[:1] for part in view.smash(view.candidates[:1]))
+    return view.threat.frames == 1 and view.shield.log_likelihood(one, z) is not None
 
 
 def say(result: Result) -> str:

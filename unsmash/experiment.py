@@ -33,9 +33,12 @@ FAMILIES: dict[str, tuple[str, type[Component]]] = {
 }
 """Folder and base class of each family of components"""
 
-DEFAULT_ATTACKS = ("lookalike", "ridge", "decoder", "gallery")
+DEFAULT_ATTACKS = ("lookalike", "posterior", "ridge", "class_ridge", "decoder", "gallery")
 PLACES = ("path", "shadow_path")
 """Settings that say where something lies on this machine; they are no part of an experiment's id"""
+
+VARIED = ("sweep", "variants")
+"""Settings that make several experiments of one study; `unsmash.variants` reads them"""
 
 MOST_SEEDS = 1000
 
@@ -60,7 +63,7 @@ class Experiment(BaseModel):
     threats: tuple[Threat, ...] = Field(default_factory=standing, min_length=1)
     """Adversaries, weakest first"""
     attacks: tuple[SerializeAsAny[Attack], ...] = ()
-    """What they try; empty: lookalike, ridge, decoder and gallery"""
+    """What they try; empty: lookalike, posterior, ridge, class_ridge, decoder and gallery"""
     seed: int = Field(0, ge=0, le=2**31)
     """Varies the training and the noise, never the images drawn"""
 
@@ -154,6 +157,10 @@ def study(raw: Mapping[str, Any], *, trusted: bool = False) -> Study:
         ConfigError: the first thing that is wrong, with its path.
     """
     raw = dict(raw)
+    for several in VARIED:
+        if several in raw:
+            hint = "`unsmash sweep STUDY.yaml` measures a study of several variants"
+            raise ConfigError(several, got=raw[several], allowed="one experiment, without it", hint=hint)
     seeds, fail_if, name = raw.pop("seeds", ...), raw.pop("fail_if", budget.DEFAULT), raw.pop("name", "")
     raw.setdefault("data", default_data())
     model = raw.get("model")
@@ -171,8 +178,8 @@ def study(raw: Mapping[str, Any], *, trusted: bool = False) -> Study:
     except ValidationError as error:
         raise config_error(error, "", Experiment) from None
     budget.parse(str(fail_if))
-    several = (experiment.seed,) if seeds is ... else _seeds(seeds)
-    return Study(experiment=experiment, seeds=several, fail_if=str(fail_if), name=str(name))
+    each = (experiment.seed,) if seeds is ... else _seeds(seeds)
+    return Study(experiment=experiment, seeds=each, fail_if=str(fail_if), name=str(name))
 
 
 def default_data() -> str:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from unsmash import budget as budgets
-from unsmash import controls, pictures, scoring
+from unsmash import controls, pictures, proofs, scoring
 from unsmash.attacks.base import Attack
 from unsmash.attempt import attempt, say
 from unsmash.component import discover
@@ -29,9 +29,10 @@ from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser, train_recogniser
 from unsmash.records import DataRecord, Result, Run, Score, Utility
+from unsmash.split.shield import Shield
 from unsmash.split.train import device_latency, predict
-from unsmash.threat import Grant, Scene, Threat, View, granted, make_scene, observe
-from unsmash.victim import Victim, describe, prepare
+from unsmash.threat import Grant, Scene, Threat, View, granted, make_scene, observe, varies
+from unsmash.victim import Victim, describe, macs, prepare
 
 FLOORS = ("mean_image", "random_image", "class_mean")
 
@@ -108,7 +109,8 @@ def _measure(
 ) -> Measured:
     with clock.stage("victim") as told:
         victim = prepare(experiment, splits, lab, cache, module=module)
-        utility = _utility(experiment, victim, splits, lab, cache, module)
+        undefended = _undefended(experiment, victim, splits, lab, cache, module)
+        utility = _utility(experiment, victim, undefended, splits, lab)
         told["say"] = _say_victim(victim, utility)
     with clock.stage("recogniser"):
         eye = train_recogniser(*_validator(splits), len(splits.classes), lab.at("recogniser"))
@@ -117,9 +119,13 @@ def _measure(
         victims.pixels, victims.labels, shadow.pixels, shadow.labels, len(splits.classes), lab.at("scene")
     )
     floors = [scoring.chance(len(victims)), *_floors(victim, scene, eye, lab)]
+    floors += _label_only(undefended, scene, splits, lab)
     guesses: dict[str, Tensor] = {}
     attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses)
     _check_bounds(attacks, experiment)
+    with clock.stage("proofs") as told:
+        bounds = proofs.prove(experiment, victim, scene, attacks, lab.at("proofs"))
+        told["say"] = proofs.say(bounds, len(victims))
     attacks = controls.with_cards(attacks, experiment, victim, scene, splits, lab, clock.stage, budget)
     first = observe(victim.model, scene, experiment.threats[0].model_copy(update={"queries": 1}), lab)
     results = scoring.order_by_identification([*floors, *attacks])
@@ -134,6 +140,7 @@ def _measure(
         threats=tuple(threat.record(len(victims)) for threat in _distinct(experiment, victim)),
         results=results,
         dependence=scoring.dependence(scene.victims, first.release),
+        bounds=bounds,
         recogniser=_recogniser_score(eye, scene),
         pictures=shown,
         budget=budget,
@@ -153,7 +160,7 @@ def _attack_all(
 ) -> list[Result]:
     results: list[Result] = []
     ridge_error: dict[str, float] = {}
-    for threat, attacks in plan(experiment, victim.model.shield.stochastic):
+    for threat, attacks in plan(experiment, victim.model.shield):
         view = observe(victim.model, scene, threat, lab)
         for attack, name in attacks:
             with clock.stage(name) as told:
@@ -171,22 +178,23 @@ def _attack_all(
     return results
 
 
-def plan(experiment: Experiment, stochastic: bool) -> list[tuple[Threat, list[tuple[Attack, str]]]]:
+def plan(experiment: Experiment, shield: Shield) -> list[tuple[Threat, list[tuple[Attack, str]]]]:
     """Which attack runs under which threat, and its name there.
 
     An attack whose needs an earlier threat with as many queries already granted would see nothing new; many queries of
-    a deterministic release show the same as one.
+    a release that never changes show the same as one.
     """
     rows: list[tuple[Threat, list[tuple[Attack, str]]]] = []
-    done: set[tuple[int, int]] = set()
+    done: set[tuple[int, int, int]] = set()
     used: set[str] = set()
     for threat in experiment.threats:
-        queries = threat.queries if stochastic else 1
+        seen = (threat.queries if varies(shield) else 1, threat.frames)
         mine: list[tuple[Attack, str]] = []
         for index, attack in enumerate(experiment.attacks):
-            if attack.role == "floor" or not threat.allows(attack.needs) or (index, queries) in done:
+            fits = threat.allows(attack.needs) and (shield.stochastic or not attack.for_noise)
+            if attack.role == "floor" or not fits or (index, *seen) in done:
                 continue
-            done.add((index, queries))
+            done.add((index, *seen))
             mine.append((attack, _name(attack, threat, experiment, used)))
         if mine:
             rows.append((threat, mine))
@@ -207,7 +215,7 @@ def _name(attack: Attack, threat: Threat, experiment: Experiment, used: set[str]
 
 def _distinct(experiment: Experiment, victim: Victim) -> list[Threat]:
     """The threats that some attack ran under."""
-    return [threat for threat, _ in plan(experiment, victim.model.shield.stochastic)]
+    return [threat for threat, _ in plan(experiment, victim.model.shield)]
 
 
 def _floors(victim: Victim, scene: Scene, eye: Recogniser | None, lab: Lab) -> list[Result]:
@@ -238,11 +246,11 @@ def _check_bounds(results: list[Result], experiment: Experiment) -> None:
     Raises:
         BoundError: one did, by more than three standard errors.
     """
-    queries = {threat.name: threat.queries for threat in experiment.threats}
+    seen = {threat.name: (threat.queries, threat.frames) for threat in experiment.threats}
     exact = [r for r in results if r.role == "ceiling" and not r.failure and r.card.strong]
-    tops = {queries[r.threat]: r.scores["identification"] for r in exact}
+    tops = {seen[r.threat]: r.scores["identification"] for r in exact}
     for result in results:
-        score, top = result.scores.get("identification"), tops.get(queries[result.threat])
+        score, top = result.scores.get("identification"), tops.get(seen[result.threat])
         if score is None or top is None or result.role != "attack":
             continue
         error = (max(top.mean * (1 - top.mean), 1 / top.n) / top.n) ** 0.5
@@ -253,31 +261,70 @@ def _check_bounds(results: list[Result], experiment: Experiment) -> None:
             )
 
 
-def _utility(
+def _undefended(
     experiment: Experiment, victim: Victim, splits: Splits, lab: Lab, cache: Path | None, module: nn.Module | None
-) -> Utility:
+) -> Victim:
+    """The same network trained alike without defence; the victim itself where it has none."""
+    if not experiment.defences:
+        return victim
+    return prepare(experiment.model_copy(update={"defences": ()}), splits, lab, cache, module=module)
+
+
+def _utility(experiment: Experiment, victim: Victim, undefended: Victim, splits: Splits, lab: Lab) -> Utility:
     accuracy = _accuracy(victim, splits, lab)
     known = splits.train.labels[splits.train.labels >= 0]
     chance = known.bincount().max().item() / len(known) if len(known) else 1.0
-    plain: Score | None = None
-    if experiment.defences and accuracy is not None:
-        bare = experiment.model_copy(update={"defences": ()})
-        plain = _accuracy(prepare(bare, splits, lab, cache, module=module), splits, lab)
-    return Utility(accuracy, chance, experiment.epochs(), plain)
+    compared = bool(experiment.defences) and accuracy is not None
+    return Utility(
+        accuracy,
+        chance,
+        experiment.epochs(),
+        _accuracy(undefended, splits, lab) if compared else None,
+        _questions(victim, splits, lab),
+        _questions(undefended, splits, lab) if compared else {},
+    )
+
+
+def _label_only(undefended: Victim, scene: Scene, splits: Splits, lab: Lab) -> tuple[Result, ...]:
+    """The row "send only the label": the whole network on the device, its answer the release."""
+    accuracy = _accuracy(undefended, splits, lab)
+    if accuracy is None:
+        return ()
+    answers = predict(undefended.model, scene.victims, lab.at("label_only")).argmax(1)
+    cost = macs(undefended.model, scene.victims[:1].to(lab.device))
+    return (scoring.label_only(answers, accuracy, cost),)
 
 
 def _accuracy(victim: Victim, splits: Splits, lab: Lab) -> Score | None:
     """Share of val and victims classified rightly; neither trained anything."""
+    logits, labels = _answers(victim, splits, lab)
+    if logits is None:
+        return None
+    return scoring.share_score("accuracy", (logits.argmax(1) == labels).double())
+
+
+def _questions(victim: Victim, splits: Splits, lab: Lab) -> dict[str, Score]:
+    """Accuracy on each question: the answer whose classes are likeliest together."""
+    logits, labels = _answers(victim, splits, lab)
+    if logits is None:
+        return {}
+    found = {}
+    for question in splits.questions:
+        of_class = torch.tensor(question.of_class)
+        mass = torch.zeros(len(logits), len(question.answers)).index_add_(1, of_class, logits.softmax(1))
+        found[question.name] = scoring.share_score("accuracy", (mass.argmax(1) == of_class[labels]).double())
+    return found
+
+
+def _answers(victim: Victim, splits: Splits, lab: Lab) -> tuple[Tensor | None, Tensor]:
+    """Logits and labels of val and victims where the label is known; no logits where the task has no classes."""
     images = torch.cat([splits.victims.pixels, splits.val.pixels])
     labels = torch.cat([splits.victims.labels, splits.val.labels])
     known = labels >= 0
     if len(splits.classes) < 2 or not known.any():
-        return None
+        return None, labels[known]
     logits = predict(victim.model, images[known], lab.at("accuracy"))
-    if logits.ndim != 2:
-        return None
-    right = (logits.argmax(1) == labels[known]).double()
-    return scoring.share_score("accuracy", right)
+    return (logits if logits.ndim == 2 else None), labels[known]
 
 
 def _validator(splits: Splits) -> tuple[Tensor, Tensor]:

@@ -115,6 +115,8 @@ class ThreatRecord:
     can: tuple[str, ...]
     cannot: tuple[str, ...]
     grants: tuple[str, ...] = ()
+    frames: int = 1
+    """Slightly moved frames of the same image it sees"""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,25 @@ class DataRecord:
 
 
 @dataclass(frozen=True)
+class DefenceRecord:
+    """A defence that was put at the cut, as it is explained to those who read of it."""
+
+    kind: str
+    label: str
+    """Its name with the settings that differ from the defaults"""
+    protects: str
+    """Two sentences: what it protects, and what it does not"""
+    guarantee: str
+    """What can be proved about it, in a few words"""
+    source: str
+    """Where the method comes from"""
+    cost: str
+    """free, training or minutes"""
+    when: str
+    """always: in training and at inference; inference: put on the trained model"""
+
+
+@dataclass(frozen=True)
 class SplitRecord:
     """The cut: what crosses, and what the device must carry."""
 
@@ -169,6 +190,8 @@ class SplitRecord:
     later: str = ""
     """The next deeper one"""
     notes: tuple[str, ...] = ()
+    armed: tuple[DefenceRecord, ...] = ()
+    """The defences in order, explained"""
 
 
 @dataclass(frozen=True)
@@ -182,6 +205,9 @@ class Utility:
     trained_epochs: int
     undefended_accuracy: Score | None = None
     """The same model without defence; None when there is no defence"""
+    questions: dict[str, Score] = field(default_factory=dict)
+    """Accuracy on each question, where the classes answer several at once"""
+    undefended_questions: dict[str, Score] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

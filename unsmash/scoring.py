@@ -21,6 +21,9 @@ from unsmash.threat import Scene
 COLLAPSE = 1e-3
 """Guesses whose variance over victims is below this share of the true images' count as one constant guess"""
 
+WORSE = 1.02
+"""A constant guess with more than this times the average image's error is an attack gone wrong"""
+
 DCOR_ROWS = 500
 
 
@@ -40,7 +43,7 @@ def score_images(attack: Attack, name: str, threat: str, guess: Tensor, scene: S
             read = eye.recognises(guess[known], scene.labels[known])
             scores["recognition"] = share_score("recognition", read)
     scores["dcor"] = plain_score("dcor", distance_correlation(truth[:DCOR_ROWS], guess[:DCOR_ROWS]), len(truth))
-    collapsed = is_collapsed(guess, truth)
+    collapsed = is_collapsed(guess, truth, scene.shadow.mean(0))
     evidence = ("It gave nearly the same guess to every victim.",) if collapsed and attack.role != "floor" else ()
     card = Card(collapsed=collapsed and attack.role != "floor", evidence=evidence)
     return _result(attack, name, threat, scores, matching, card)
@@ -70,6 +73,27 @@ def chance(n: int) -> Result:
     )
 
 
+def label_only(answers: Tensor, accuracy: Score, macs: int) -> Result:
+    """What a candidate list gives away when the device sends its answer [n] and nothing else.
+
+    All candidates with the same answer are equally likely, so a victim among m of them is found with chance 1/m. The
+    attacker knows the network, so it knows each candidate's answer.
+    """
+    cells = answers.bincount()
+    return Result(
+        name="label_only",
+        kind="label_only",
+        title="Send only the label",
+        role="floor",
+        threat="",
+        scores={"identification": share_score("identification", 1 / cells[answers].double())},
+        summary=(
+            f"The whole network answers on the device and sends its answer alone: accuracy {accuracy.mean:.1%} of "
+            f"{accuracy.n}, {macs:,} multiply-adds."
+        ),
+    )
+
+
 def dependence(victims: Tensor, release: Smashed) -> dict[str, Score]:
     """Distance correlation between inputs and release, both forms."""
     x, z = victims[:DCOR_ROWS].flatten(1), flat(release)[:DCOR_ROWS]
@@ -79,10 +103,14 @@ def dependence(victims: Tensor, release: Smashed) -> dict[str, Score]:
     }
 
 
-def is_collapsed(guess: Tensor, truth: Tensor) -> bool:
-    """True when the guesses hardly differ from victim to victim."""
+def is_collapsed(guess: Tensor, truth: Tensor, average: Tensor) -> bool:
+    """True when the guesses hardly differ from victim to victim and are worse than the average image [c, h, w].
+
+    Where nothing can be learned, the average image for everyone is the best answer, and no failure of the attack.
+    """
     spread, true_spread = guess.double().var(0).mean().item(), truth.double().var(0).mean().item()
-    return spread < COLLAPSE * true_spread
+    error, floor = (guess - truth).square().mean().item(), (average - truth).square().mean().item()
+    return spread < COLLAPSE * true_spread and error > WORSE * floor
 
 
 def share_score(metric: str, hits: Tensor) -> Score:
@@ -117,7 +145,7 @@ def _result(attack: Attack, name: str, threat: str, scores: dict[str, Score], ma
     return Result(
         name=name,
         kind=attack.kind,
-        title=attack.title or attack.kind,
+        title=attack.heading,
         role=attack.role,
         threat=threat,
         scores=scores,

@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from unsmash.errors import ThreatError
 from unsmash.lab import Lab
+from unsmash.nets import jitter
 from unsmash.records import ThreatRecord
-from unsmash.split.model import Shield, Smashed, SplitModel, as_tuple
+from unsmash.split.model import SplitModel
+from unsmash.split.shield import Shield, Smashed
 from unsmash.split.train import assert_eval
 
 
@@ -70,8 +72,16 @@ class Threat(BaseModel):
     """What it holds besides the releases and the defence's law"""
     queries: int = Field(1, ge=1, le=4096)
     """Releases of the same input it sees, each with fresh noise"""
+    frames: int = Field(1, ge=1, le=1024)
+    """Frames of a burst it sees: the image and slightly moved copies of it, one release each"""
     asked: bool = True
     """Counts for the verdict; otherwise its result is shown only"""
+
+    @model_validator(mode="after")
+    def _one_kind_of_many(self) -> Threat:
+        if self.queries > 1 and self.frames > 1:
+            raise ValueError("queries or frames above 1, not both: a burst has one release a frame")
+        return self
 
     def allows(self, needs: frozenset[Grant]) -> bool:
         """True when every grant that is needed is held."""
@@ -81,25 +91,32 @@ class Threat(BaseModel):
         """This adversary in plain words."""
         title, subject = self._words(candidates)
         messages = "every message" if self.queries == 1 else f"{self.queries} messages of the same image"
+        if self.frames > 1:
+            messages = f"the messages of {self.frames} slightly moved frames of the same image"
         held = [PLAIN[grant][0] for grant in PLAIN if grant in self.grants]
         missing = [PLAIN[grant][1] for grant in PLAIN if grant not in self.grants]
-        if self.queries == 1:
+        if self.queries == self.frames == 1:
             missing.append("see two messages of the same image")
         can = (f"read {messages} that leaves the device", *held, "know the defence and how strong it is")
+        grants = tuple(map(str, self.grants))
         return ThreatRecord(
-            self.name, title, subject, self.queries, self.asked, can, tuple(missing), tuple(map(str, self.grants))
+            self.name, title, subject, self.queries, self.asked, can, tuple(missing), grants, self.frames
         )
 
     def _words(self, candidates: int) -> tuple[str, str]:
         many = self.queries > 1
         if Grant.CANDIDATES in self.grants:
             sees = f"Sees {self.queries} messages" if many else "Sees one message"
+            sees = f"Sees {self.frames} moved frames" if self.frames > 1 else sees
             return (
                 f"{sees}, holds the {candidates} candidates and the model",
                 "Someone who holds the list of candidates can",
             )
         if Grant.WEIGHTS in self.grants:
             return "Has the model's weights", "Someone with the model's weights can"
+        if self.frames > 1:
+            title = f"Sees {self.frames} moved frames of the same image"
+            return title, f"A burst of {self.frames} frames lets an outsider"
         if many:
             number = "Sixteen" if self.queries == 16 else str(self.queries)
             return (
@@ -109,16 +126,28 @@ class Threat(BaseModel):
         return "Sees one message", "One message lets an outsider"
 
 
-def standing(queries: int = 1) -> tuple[Threat, ...]:
-    """The adversaries when nobody names others: query (T1), gallery (T5, shown only), with queries > 1 repeat (T4)."""
+def standing(queries: int = 1, frames: int = 1) -> tuple[Threat, ...]:
+    """The adversaries when nobody names others: query (T1) and gallery (T5, shown only); with queries > 1 those who see
+    as many (T4); with frames > 1 the one with the candidates who sees a burst, shown only.
+    """
     gallery = (Grant.WEIGHTS, Grant.CANDIDATES)
     threats = [Threat(name="query")]
     if queries > 1:
         threats.append(Threat(name="repeat", queries=queries))
-    threats.append(Threat(name="gallery", grants=gallery, queries=1, asked=False))
+    threats.append(Threat(name="gallery", grants=gallery, asked=False))
     if queries > 1:
         threats.append(Threat(name="gallery_repeat", grants=gallery, queries=queries, asked=False))
+    if frames > 1:
+        threats.append(Threat(name="gallery_burst", grants=gallery, frames=frames, asked=False))
     return tuple(threats)
+
+
+def burst(images: Tensor, frames: int, generator: torch.Generator) -> list[Tensor]:
+    """The images and slightly moved copies of them: up to 5 degrees and 0.6 pixels, as a hand-held camera gives."""
+    if frames == 1:
+        return [images]
+    shift = 0.6 / (min(images.shape[-2:]) / 2)
+    return [images, *(jitter(images, generator, degrees=5, scale=0, shift=shift) for _ in range(frames - 1))]
 
 
 @dataclass(frozen=True)
@@ -134,7 +163,7 @@ class View:
     """Classes of the task; the label is −1 where the adversary does not know it"""
     shield: Shield
     """The defence's law: its noise, clip and masks, known to every adversary (a private copy)"""
-    _smash: Callable[[Tensor], Smashed]
+    _frames: Callable[[Tensor, str], list[Smashed]]
     _device: nn.Module
     _shadow: tuple[Tensor, Tensor]
     _labels: Tensor
@@ -152,7 +181,7 @@ class View:
 
     @property
     def stochastic(self) -> bool:
-        """True when two releases of one input differ."""
+        """True when the law of the release is random: an adversary must learn from fresh draws."""
         return self.shield.stochastic
 
     def query(self, x: Tensor) -> Smashed:
@@ -160,21 +189,19 @@ class View:
         self._require(Grant.QUERIES)
         return self.oracle(x).ask()
 
-    def oracle(self, images: Tensor) -> Oracle:
-        """The device half on a fixed set of images of the adversary's own, to be asked again and again."""
+    def oracle(self, images: Tensor, *, aware: bool = True) -> Oracle:
+        """The device half on a fixed set of images of the adversary's own, to be asked again and again.
+
+        Unaware of the defence, it answers without noise whatever is sent: the mistake of many published evaluations.
+        """
         self._require(Grant.QUERIES)
         mine = images is self._shadow[0]  # every attack asks about these: the device half need not run for each
-        return Oracle(images, self._shadow_smashed if mine else self._smash(images), self._pooled)
+        frames = self._shadow_frames if mine else self._frames(images, "own")
+        return Oracle(images, tuple(frames), self.shield, len(self.repeats), aware)
 
     @functools.cached_property
-    def _shadow_smashed(self) -> Smashed:
-        return self._smash(self._shadow[0])
-
-    def _pooled(self, z: Smashed) -> Smashed:
-        draws = len(self.repeats) if self.stochastic else 1
-        with torch.no_grad():
-            releases = [self.shield(z) for _ in range(draws)]
-        return releases[0] if draws == 1 else self.shield.pool(releases)
+    def _shadow_frames(self) -> list[Smashed]:
+        return self._frames(self._shadow[0], "own")
 
     @property
     def device(self) -> nn.Module:
@@ -209,8 +236,7 @@ class View:
     def smash(self, x: Tensor) -> Smashed:
         """The smashed data of images, before the shield; needs the weights."""
         self._require(Grant.WEIGHTS)
-        with torch.no_grad():
-            return as_tuple(self._device(x))
+        return self._frames(x, "")[0]
 
     def _require(self, grant: Grant) -> None:
         if grant not in self.threat.grants:
@@ -226,12 +252,29 @@ class Oracle:
 
     images: Tensor
     """[m, c, h, w]"""
-    _smashed: Smashed
-    _send: Callable[[Smashed], Smashed]
+    _frames: tuple[Smashed, ...]
+    """Smashed data of the images, and of each further frame of a burst"""
+    _shield: Shield
+    _draws: int
+    """Releases of one input that the adversary sees"""
+    _aware: bool = True
 
+    @torch.no_grad()
     def ask(self, rows: Tensor | None = None) -> Smashed:
-        """The releases of all images, or of those rows."""
-        return self._send(self._smashed if rows is None else tuple(part[rows] for part in self._smashed))
+        """The releases of all images, or of those rows, pooled over as many as the adversary sees of a victim."""
+        frames = [frame if rows is None else tuple(part[rows] for part in frame) for frame in self._frames]
+        if not self._aware:
+            return self._shield.quiet(frames[0])
+        if len(frames) > 1:
+            return self._shield.pool(self._shield.session(frames))
+        draws = self._draws if self._shield.stochastic else 1
+        releases = [self._shield(frames[0]) for _ in range(draws)]
+        return releases[0] if draws == 1 else self._shield.pool(releases)
+
+    @torch.no_grad()
+    def log_likelihood(self, release: Smashed) -> Tensor | None:
+        """Log p(release_i | image_j), [n, m]: it can run the device half and knows the defence's law."""
+        return self._shield.log_likelihood(release, self._frames[0])
 
 
 @dataclass(frozen=True)
@@ -259,35 +302,46 @@ def make_scene(victims: Tensor, labels: Tensor, shadow: Tensor, shadow_labels: T
 
 
 def observe(model: SplitModel, scene: Scene, threat: Threat, lab: Lab, *, batch: int = 256) -> View:
-    """Send the victims over the cut k times and open the view that the threat grants."""
+    """Send the victims over the cut, k times or as a burst, and open the view that the threat grants."""
     assert_eval(model)
     frozen = copy.deepcopy(model).requires_grad_(False)
-    draws = threat.queries if model.shield.stochastic else 1
-    lab = lab.at(f"observe/k{threat.queries}")
-
-    frozen_shield = copy.deepcopy(frozen.shield).cpu()
+    lab = lab.at(f"observe/k{threat.queries}" + (f"/f{threat.frames}" if threat.frames > 1 else ""))
 
     @torch.no_grad()
     def smash(x: Tensor) -> Smashed:
         parts = [frozen.smash(part.to(lab.device)) for part in x.split(batch)]
         return tuple(torch.cat([part[index] for part in parts]).cpu() for index in range(len(parts[0])))
 
-    with lab.seeded("release"):
-        sent = smash(scene.victims)
-        with torch.no_grad():
-            repeats = tuple(frozen_shield(sent) for _ in range(draws))
+    def frames(x: Tensor, stream: str) -> list[Smashed]:
+        """An empty stream takes the images as they are."""
+        moved = burst(x, threat.frames, lab.generator(f"frames/{stream}")) if stream else [x]
+        return [smash(frame) for frame in moved]
+
+    with lab.seeded("release"), torch.no_grad():
+        repeats = _transmit(copy.deepcopy(frozen.shield).cpu(), frames(scene.victims, "victims"), threat)
     return View(
         threat=threat,
         repeats=repeats,
         input_shape=tuple(scene.victims.shape[1:]),
         classes=scene.classes,
-        shield=frozen_shield,
-        _smash=smash,
+        shield=copy.deepcopy(frozen.shield).cpu().forget(),
+        _frames=frames,
         _device=frozen.device,
         _shadow=(scene.shadow, scene.shadow_labels),
         _labels=scene.labels,
         _candidates=scene.victims[scene.order],
     )
+
+
+def _transmit(shield: Shield, frames: list[Smashed], threat: Threat) -> tuple[Smashed, ...]:
+    if len(frames) > 1:
+        return tuple(shield.session(frames))
+    return tuple(shield(frames[0]) for _ in range(threat.queries if varies(shield) else 1))
+
+
+def varies(shield: Shield) -> bool:
+    """True when two releases of one input differ."""
+    return shield.stochastic and not shield.memoised
 
 
 def granted(view: View, *grants: Grant) -> View:

@@ -104,8 +104,8 @@ def joint(model: SplitModel, images: Tensor, labels: Tensor, plan: Training, lab
     assert plan.epochs
     parameters = list(dict.fromkeys(model.parameters()))
     adam = torch.optim.Adam(parameters, lr=plan.rate)
-    steps = plan.epochs * -(-len(images) // plan.batch)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(adam, plan.rate, total_steps=steps)
+    count = plan.epochs * -(-len(images) // plan.batch)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(adam, plan.rate, total_steps=count)
     order = lab.generator("order")
     model.train()
     with lab.seeded("train"):

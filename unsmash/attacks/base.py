@@ -30,6 +30,15 @@ class Attack(Component):
     title: ClassVar[str] = ""
     """Name for people"""
 
+    for_noise: ClassVar[bool] = False
+    """Has something to add only where the defence draws noise"""
+
+    @property
+    def heading(self) -> str:
+        """Name for people, with what a reader must know of the settings."""
+        unaware = getattr(self, "aware", True) is False
+        return (self.title or self.kind) + (", unaware of the defence" if unaware else "")
+
     def run(self, view: View, lab: Lab) -> Tensor:
         """The guess. For inputs: images [n, c, h, w], clamped to [0, 1] by the caller. For identity: log-likelihoods
         [n, N] of the candidates, larger is likelier. Leaves torch's random state and everything in the view unchanged.

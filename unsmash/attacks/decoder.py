@@ -8,7 +8,7 @@ images are kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from unsmash import regression
 from unsmash.attacks.base import Attack
+from unsmash.features import Features
 from unsmash.lab import Lab
 from unsmash.metrics.images import structural_similarity
 from unsmash.nets import Residual, jitter
-from unsmash.split.model import Smashed, flat
+from unsmash.split.shield import Smashed, flat
 from unsmash.threat import Grant, Oracle, View
 
 LADDER = {"small": (16, 1), "medium": (32, 2), "large": (64, 4)}
@@ -45,6 +46,8 @@ class Decoder(Attack):
     """Peak learning rate of Adam under a one-cycle schedule"""
     loss: Literal["mse", "mixed"] = "mse"
     """mse: squared error, the stronger one here by every metric; mixed: 0.5 L1 + 0.5 (1 − SSIM) + MSE"""
+    aware: bool = True
+    """Trains on what is really sent; false: on releases without noise, a mistake that flatters the defence"""
 
     needs: ClassVar[frozenset[Grant]] = frozenset({Grant.QUERIES, Grant.SHADOW})
     learned: ClassVar[bool] = True
@@ -54,14 +57,15 @@ class Decoder(Attack):
     def run(self, view: View, lab: Lab) -> Tensor:
         """Reconstructions [n, c, h, w]."""
         with lab.seeded("queries"):
-            stage = _first_stage(view, self._images(view, lab), lab)
+            stage = _first_stage(view, self._images(view, lab), lab, aware=self.aware)
         with lab.seeded("network"):
             width, blocks = LADDER[self.size]
-            shapes = [tuple(part.shape[1:]) for part in view.release]
+            release = stage.widen(view.release)
+            shapes = [tuple(part.shape[1:]) for part in release]
             network = DecoderNet(shapes, view.input_shape, width, blocks).to(lab.device)
             network = network.to(memory_format=torch.channels_last)  # a fifth faster on processors
             self._train(network, stage, lab)
-            return _apply(network, view.release, stage.linear, lab)
+            return _apply(network, release, stage.first_of(view.release), lab)
 
     def _images(self, view: View, lab: Lab) -> Tensor:
         generator = lab.generator("copies")
@@ -115,6 +119,7 @@ class _Stage:
     """The ridge stage over the adversary's images, and which of them train and which are held out."""
 
     oracle: Oracle
+    features: Features
     linear: regression.Ridge
     first: Tensor
     """Out-of-fold ridge images [m, c, h, w]"""
@@ -125,15 +130,24 @@ class _Stage:
     fresh: bool
     """Query anew for every batch: the defence draws noise"""
 
+    def widen(self, release: Smashed) -> Smashed:
+        """The release, and its logarithms as one more tensor where it is positive."""
+        return (*release, self.features.log(flat(release))) if self.features.logged else release
+
+    def first_of(self, release: Smashed) -> Tensor:
+        """The ridge image of each release: [n, c, h, w]."""
+        return self.linear(self.features(release)).reshape(-1, *self.oracle.images.shape[1:])
+
 
 RIDGE_ROWS, RIDGE_NUMBERS = 4000, 40_000_000
 """Most images the ridge stage is fitted on, and most numbers in their releases: what keeps it to seconds"""
 
 
-def _first_stage(view: View, images: Tensor, lab: Lab) -> _Stage:
-    oracle = view.oracle(images)
+def _first_stage(view: View, images: Tensor, lab: Lab, *, aware: bool) -> _Stage:
+    oracle = view.oracle(images, aware=aware)
     seen = oracle.ask()
-    features, flat_images = flat(seen), images.flatten(1)
+    kind = Features.of(seen)
+    features, flat_images = kind(seen), images.flatten(1)
     own = torch.randperm(min(len(view.shadow), len(images)), generator=lab.generator("split"))
     # a copy goes where its original goes: held out together, or trained on together
     groups = [own + len(own) * copy for copy in range(len(images) // len(own))]
@@ -145,11 +159,12 @@ def _first_stage(view: View, images: Tensor, lab: Lab) -> _Stage:
     linear, unseen = regression.fit_in_and_out(features[rows], flat_images[rows])
     first = linear(features)
     first[rows] = unseen
-    return _Stage(oracle, linear, first.reshape_as(images), seen, fit, own[:held_out], view.stochastic)
+    stage = _Stage(oracle, kind, linear, first.reshape_as(images), seen, fit, own[:held_out], view.stochastic and aware)
+    return replace(stage, seen=stage.widen(seen))
 
 
 def _seen(stage: _Stage, rows: Tensor, lab: Lab) -> Smashed:
-    release = stage.oracle.ask(rows) if stage.fresh else tuple(part[rows] for part in stage.seen)
+    release = stage.widen(stage.oracle.ask(rows)) if stage.fresh else tuple(part[rows] for part in stage.seen)
     return tuple(part.to(lab.device) for part in release)
 
 
@@ -158,13 +173,12 @@ def _weights(network: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _apply(network: DecoderNet, release: Smashed, linear: regression.Ridge, lab: Lab) -> Tensor:
+def _apply(network: DecoderNet, release: Smashed, first: Tensor, lab: Lab) -> Tensor:
     network.eval()
     parts = []
     for rows in torch.arange(len(release[0])).split(256):
-        part = tuple(tensor[rows] for tensor in release)
-        first = linear(flat(part)).reshape(len(rows), *network.input_shape)
-        parts.append(network(tuple(tensor.to(lab.device) for tensor in part), first.to(lab.device)).cpu())
+        part = tuple(tensor[rows].to(lab.device) for tensor in release)
+        parts.append(network(part, first[rows].to(lab.device)).cpu())
     return torch.cat(parts)
 
 

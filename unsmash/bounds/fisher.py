@@ -3,7 +3,7 @@
 The release is z = f(x) + noise, drawn afresh for each number: N(0, σ²) or Laplace of scale b. With J = ∂f/∂x and
 W = diag(1/scale²), the information about x is I(x) = JᵀWJ in both laws (a Laplace location has information 1/b²), and
 k independent releases of one image carry k·I(x). dFIL(x) = tr I(x)/d for d pixel values. Errors are mean squared
-errors per pixel value, in the image's unit squared. Each image must be sent on its own: no batch statistics, no dropout.
+errors per pixel value, in the image's unit squared. An image is sent by itself: no batch statistics, no dropout.
 
 What to beware of:
 
@@ -199,7 +199,7 @@ def _tangent(at: Tensor, value: Tensor) -> float:
 
 
 def _whitened(f: Encoder, scale: float | Tensor) -> Encoder:
-    """f in units of its noise, so that JᵀWJ is JᵀJ."""
+    """The encoder in units of its noise, so that JᵀWJ is JᵀJ."""
     units = torch.as_tensor(scale, dtype=torch.float64)
     demand(bool((units > 0).all() and units.isfinite().all()), "scale must be > 0: no noise, no bound")
     return lambda x: f(x).flatten(1) / units.to(x)
@@ -242,7 +242,7 @@ def _units(length: int, start: int, count: int) -> Tensor:
 
 
 def _pull(row: Tensor, leaf: Tensor, units: Tensor) -> Tensor:
-    """units · J: [b, k] → [b, d]."""
+    """Rows of J, or what weighs them: [b, k] → [b, d]."""
     try:
         with _quiet():
             pulled = torch.autograd.grad(row, leaf, units[:, None], retain_graph=True, is_grads_batched=True)[0]
@@ -252,21 +252,18 @@ def _pull(row: Tensor, leaf: Tensor, units: Tensor) -> Tensor:
 
 
 def _push(g: Encoder, image: Tensor, units: Tensor) -> Tensor:
-    """J · units: [b, d] → [b, k]."""
+    """Columns of J, or what weighs them: [b, d] → [b, k]."""
 
     def along(unit: Tensor) -> Tensor:
         with torch.no_grad():
             return torch.func.jvp(g, (image.clone(),), (unit.reshape(image.shape),))[1].flatten()
 
     with _quiet():
-        try:
-            return torch.func.vmap(along)(units)
-        except RuntimeError:  # an operation that cannot be batched
-            return torch.stack([along(unit) for unit in units])
+        return torch.func.vmap(along)(units)
 
 
 def _can_push(g: Encoder, image: Tensor) -> bool:
-    """Whether all of f's operations know forward differentiation."""
+    """Whether all operations know how to differentiate forward and in batches."""
     try:
         _push(g, image, _units(image.numel(), 0, 1).to(image))
     except RuntimeError:

@@ -40,6 +40,5 @@ def effective_candidates(log_likelihood: Tensor) -> Tensor:
 
 
 def _posterior(log_likelihood: Tensor) -> Tensor:
-    best = log_likelihood.amax(1) if log_likelihood.numel() else log_likelihood.sum(1)
-    demand(bool(best.isfinite().all()), "a release has no candidate of positive, finite likelihood")
+    demand(bool(log_likelihood.amax(1).isfinite().all()), "a release has no candidate of positive, finite likelihood")
     return torch.softmax(log_likelihood.double(), 1)

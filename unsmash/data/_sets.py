@@ -45,6 +45,16 @@ class Pool:
         )
 
 
+@dataclass(frozen=True)
+class Question:
+    """One of several questions that a class answers at once: class 7 of `digit × ink` may be digit 2, ink heavy."""
+
+    name: str
+    answers: tuple[str, ...]
+    of_class: tuple[int, ...]
+    """Which answer each class gives"""
+
+
 @dataclass(frozen=True, eq=False)
 class Pools:
     """What a data set has: one common pool, or parts that its makers keep apart, or both.
@@ -62,6 +72,8 @@ class Pools:
     val_from: Literal["target", "victims"] = "target"
     """Part that the val set is drawn from: `victims` where the makers have a test part"""
     notes: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
+    """Where the classes answer several questions at once: each of them"""
 
     def parts(self) -> dict[str, Pool]:
         """The pools there are, by name; a repeat stays in the first of them that has it."""
@@ -131,6 +143,8 @@ class Splits:
     noun: tuple[str, str]
     """Singular and plural of what an image shows: `("face", "faces")`"""
     report: SplitReport
+    questions: tuple[Question, ...] = ()
+    """Where the classes answer several questions at once: each of them"""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

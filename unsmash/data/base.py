@@ -16,10 +16,10 @@ from pydantic import Field
 from unsmash.component import Component
 from unsmash.data import _contamination, _sampling
 from unsmash.data._contamination import Found
-from unsmash.data._sets import SETS, Images, Pool, Pools, SplitReport, Splits
+from unsmash.data._sets import SETS, Images, Pool, Pools, Question, SplitReport, Splits
 from unsmash.errors import ContaminationError, DataError
 
-__all__ = ["SETS", "Count", "Data", "Images", "Pool", "Pools", "SplitReport", "Splits", "data_root"]
+__all__ = ["SETS", "Count", "Data", "Images", "Pool", "Pools", "Question", "SplitReport", "Splits", "data_root"]
 
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)] | None
 
@@ -99,7 +99,7 @@ class Data(Component):
             near_examples=near.examples,
             notes=pools.notes + _notes(sets, pools.classes),
         )
-        return Splits(**sets, classes=pools.classes, noun=self.noun, report=report)
+        return Splits(**sets, classes=pools.classes, noun=self.noun, report=report, questions=pools.questions)
 
     def _draw(self, pools: Pools, parts: dict[str, Pool]) -> dict[str, Pool]:
         """Each set's images, part by part."""

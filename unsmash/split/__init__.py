@@ -6,6 +6,16 @@ from unsmash.split.model import SplitModel
 from unsmash.split.shield import Fitting, Shield, Shields, Site, Smashed, as_tuple, flat, unflat
 
 __all__ = [
-    *("Candidate", "Fitting", "Shield", "Shields", "Site", "Smashed", "SplitModel"),
-    *("as_tuple", "candidates", "cut", "flat", "unflat"),
+    "Candidate",
+    "Fitting",
+    "Shield",
+    "Shields",
+    "Site",
+    "Smashed",
+    "SplitModel",
+    "as_tuple",
+    "candidates",
+    "cut",
+    "flat",
+    "unflat",
 ]

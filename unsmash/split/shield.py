@@ -64,6 +64,9 @@ class Shield(nn.Module):
     memoised = False
     """True when the device draws once for each input, by a secret key: repeats of one input then tell nothing new"""
 
+    smooth = True
+    """The noise-free map has the derivative that autograd gives; false where a straight-through gradient stands in"""
+
     noise: Noise | None = None
     """The law of the noise added to the noise-free release, where there is one that bounds know"""
 
@@ -129,6 +132,10 @@ class Shield(nn.Module):
         """
         same = type(self).forward is Shield.forward and type(self).quiet is Shield.quiet
         return region if same else Region(region.numbers, region.log2_points, premises=region.premises)
+
+    def scatter(self, region: Region) -> Region:
+        """Where the release lies with its noise, given where it lies without; anywhere, unless a shield says better."""
+        return Region(region.numbers, premises=region.premises) if self.stochastic else region
 
     def wire_bits(self, before: float, z: Smashed, release: Smashed) -> float:
         """Bits that one sample's release takes, when what reached the shield would take `before`."""

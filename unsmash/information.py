@@ -67,9 +67,10 @@ def _unbiased(found: Dfil, prior_variance: float) -> tuple[Bound, Bound]:
 
 
 def _scalar(found: Dfil) -> Bound:
-    value = van_trees_scalar(found.mean, 1 / SMOOTHING**2)
-    return Bound("van_trees_scalar", "Least squared error, van Trees", value, UNIT, _covers(),
-                 (f"Mean over {found.images} images, {found.probes} random probes each",))  # fmt: skip
+    upper = found.upper() if found.images > 1 else found.mean
+    told = f"Leakage {upper:.3g}: the mean over {found.images} images and three standard errors more"
+    value = van_trees_scalar(upper, 1 / SMOOTHING**2)
+    return Bound("van_trees_scalar", "Least squared error, van Trees", value, UNIT, _covers(), (told,))
 
 
 def _matrix(f: Callable[[Tensor], Tensor], images: Tensor, scale: float | Tensor) -> tuple[Bound, ...]:

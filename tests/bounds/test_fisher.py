@@ -106,9 +106,7 @@ class OnlyBackward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        if torch._C._functorch.is_batchedtensor(grads[0]):
-            raise RuntimeError("no batching rule")
-        return grads[0] * x.cos()
+        return torch.from_numpy(grads[0].numpy() * x.cos().numpy())  # numpy knows no batches of batches
 
 
 @pytest.mark.parametrize("width", [7, 70])

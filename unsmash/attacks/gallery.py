@@ -22,7 +22,7 @@ from unsmash.threat import Grant, Secret, View, burst
 DRAWS = 64
 """Releases averaged for each candidate where the law has no closed form"""
 
-IMPOSSIBLE = -1e6
+IMPOSSIBLE = -1e5
 """Log-likelihood below which a release cannot have come from there"""
 
 

@@ -123,3 +123,9 @@ def test_both_forms_are_one_for_a_rotated_and_scaled_copy_and_symmetric(form: ob
 def test_a_constant_release_depends_on_nothing(form: object) -> None:
     assert callable(form)
     assert form(normal(20, 3, 1), torch.ones(20, 4)) == 0
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_fewer_than_four_rows_say_nothing(n: int) -> None:
+    assert distance_correlation(normal(n, 3, 1), normal(n, 2, 2)) == 0
+    assert math.isfinite(distance_correlation_compat(normal(n, 3, 1), normal(n, 2, 2)))

@@ -15,6 +15,7 @@ from unsmash.split.shield import Shield, Shields, Smashed, as_tuple, flat
 
 __all__ = ["Shield", "Shields", "Smashed", "SplitModel", "as_tuple", "flat"]
 
+
 class SplitModel(nn.Module):
     """A model in two halves: device(x) → z, shield(z) → release, server(release) → logits [n, classes].
 

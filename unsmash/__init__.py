@@ -1,6 +1,7 @@
 """unsmash: what a split neural network's smashed data gives away, and what it costs to stop it.
 
-`unsmash.audit(...)` is the main job; `unsmash.split.cut(model, at, example)` cuts any torch model in two.
+`unsmash.audit(...)` is the main job, `unsmash.sweep(...)` does it for many settings and compares them;
+`unsmash.split.cut(model, at, example)` cuts any torch model in two.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unsmash.auditing import Audit as Audit
     from unsmash.auditing import audit as audit
+    from unsmash.sweeping import Sweep as Sweep
+    from unsmash.sweeping import sweep as sweep
 
 __version__ = "0.1.0"
-__all__ = ["Audit", "__version__", "audit"]
+__all__ = ["Audit", "Sweep", "__version__", "audit", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
-    # torch takes seconds to import: only those who ask for the main job pay for it
+    # torch takes seconds to import: only those who ask for the main jobs pay for it
     if name in ("audit", "Audit"):
         from unsmash import auditing
 
         return getattr(auditing, name)
+    if name in ("sweep", "Sweep"):
+        from unsmash import sweeping
+
+        return getattr(sweeping, name)
     raise AttributeError(f"module 'unsmash' has no attribute {name!r}")

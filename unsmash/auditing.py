@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from unsmash import experiment as experiments
 from unsmash import report
-from unsmash.data.base import Splits, data_root
+from unsmash.data.base import Data, Splits, data_root
 from unsmash.errors import ConfigError, UnsmashError
 from unsmash.events import Fan, JsonLines, Sink, silent
 from unsmash.experiment import Experiment, Study
@@ -65,22 +65,31 @@ def audit(
     options = {
         name: settings.pop(name) for name in ("device", "root", "allow_contamination", "again") if name in settings
     }
-    raw: dict[str, Any] = {"at": at} | {name: _parsed(value, name) for name, value in settings.items()}
-    if data is not None:
-        raw["data"] = _parsed(data, "data")
-    module = None
-    if model is not None and not isinstance(model, str | Mapping):
-        module = model
-        raw["model"] = {"kind": "own", "factory": type(model).__name__}
-    elif model is not None:
-        raw["model"] = _parsed(model, "model")
+    raw, module = gathered(data, model, at, settings)
     return conduct(experiments.study(raw, trusted=True), out=Path(out), progress=progress, module=module, **options)
 
 
-def _parsed(value: Any, name: str) -> Any:
+def gathered(
+    data: str | Mapping[str, Any] | None,
+    model: str | Mapping[str, Any] | nn.Module | None,
+    at: str,
+    settings: Mapping[str, Any],
+) -> tuple[dict[str, Any], nn.Module | None]:
+    """A study's mapping from what a caller in Python gives, and the caller's own module if the model is one."""
+    raw: dict[str, Any] = {"at": at} | {name: parsed(value, name) for name, value in settings.items()}
+    if data is not None:
+        raw["data"] = parsed(data, "data")
+    if model is not None and not isinstance(model, str | Mapping):
+        return raw | {"model": {"kind": "own", "factory": type(model).__name__}}, model
+    if model is not None:
+        raw["model"] = parsed(model, "model")
+    return raw, None
+
+
+def parsed(value: Any, name: str) -> Any:
     """`KIND:key=value` strings as the command line reads them, alone or in a list of defences or attacks."""
     if name in ("defences", "attacks") and isinstance(value, list | tuple):
-        return [_parsed(item, name.removesuffix("s")) for item in value]
+        return [parsed(item, name.removesuffix("s")) for item in value]
     if name in ("data", "model", "defence", "attack") and isinstance(value, str):
         return parse(value, name, trusted=name == "model")
     return value
@@ -119,18 +128,19 @@ def conduct(
     again: bool = False,
     images: bool = True,
     command: str = "",
+    splits: Splits | None = None,
 ) -> Audit:
     """Carry out a study: each seed's run is taken from the store or measured, then all are judged and reported.
+
+    `splits` are the study's images where the caller has loaded them already.
 
     Raises:
         UnsmashError: what stopped it. A failed run is stored as data before the error is passed on.
     """
     store = Store(out)
-    lab = Lab(device=_device(device), sink=progress)
-    with lab.stage("data") as told:
-        splits = study.experiment.data.load(data_root(root), allow_contamination=allow_contamination)
-        told["say"] = _say_data(splits)
-    _warn(splits, lab)
+    lab = Lab(device=working_device(device), sink=progress)
+    if splits is None:
+        splits = load(study.experiment.data, lab, root=root, allow_contamination=allow_contamination)
     runs: list[Run] = []
     for one in study.experiments():
         runs.append(_one(one, splits, store, replace(lab, seed=one.seed), module, study.fail_if, command, again))
@@ -175,6 +185,7 @@ def _one(
             if error.exit_code == 2:
                 raise  # a user's mistake is no result
             stopped = error
+            error.run = name  # type: ignore[attr-defined]
             run = _failed(name, experiment, error, command)
         finally:
             lines.close()
@@ -202,7 +213,20 @@ def _save_pictures(file: Path, arrays: Mapping[str, Any]) -> None:
     save_file(dict(arrays), str(file))
 
 
-def _device(name: str) -> torch.device:
+def load(data: Data, lab: Lab, *, root: Path | None = None, allow_contamination: bool = False) -> Splits:
+    """The images of a data set, with what is to be known of them told.
+
+    Raises:
+        DataError: images are missing, unreadable, too few, or stand in two sets.
+    """
+    with lab.stage("data") as told:
+        splits = data.load(data_root(root), allow_contamination=allow_contamination)
+        told["say"] = _say_data(splits)
+    _warn(splits, lab)
+    return splits
+
+
+def working_device(name: str) -> torch.device:
     """The device of that name, tried out.
 
     Raises:

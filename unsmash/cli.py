@@ -25,6 +25,12 @@ Out = Annotated[Path, typer.Option("--out", help="Folder of runs.")]
 DataOption = Annotated[str | None, typer.Option("--data", help="KIND[:key=value,…]; `unsmash kinds data` lists them.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="KIND[:key=value,…] or path.py:factory[,key=value].")]
 RootOption = Annotated[Path | None, typer.Option("--data-root", help="Where data sets lie; else UNSMASH_DATA.")]
+AtOption = Annotated[str | None, typer.Option("--at", help="Layer after which the model is cut.")]
+SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds.")]
+QuickOption = Annotated[bool, typer.Option("--quick", help="Smaller training and attacks: a first look only.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")]
+ContaminationOption = Annotated[bool, typer.Option("--allow-contamination", help="Go on with shared images.")]
+AgainOption = Annotated[bool, typer.Option("--again", help="Measure anew even if the run is known.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
@@ -47,26 +53,24 @@ def audit(
     study: Annotated[Path | None, typer.Argument(help="A study in YAML; flags change it.")] = None,
     data: DataOption = None,
     model: ModelOption = None,
-    at: Annotated[str | None, typer.Option("--at", help="Layer after which the model is cut.")] = None,
+    at: AtOption = None,
     defence: Annotated[list[str] | None, typer.Option("--defence", help="KIND[:key=value,…]; repeat to stack.")] = None,
     attack: Annotated[
         list[str] | None, typer.Option("--attack", help="KIND[:key=value,…]; repeat for several.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds.")] = None,
+    seeds: SeedsOption = None,
     queries: Annotated[
         int | None, typer.Option("--queries", min=1, help="Messages of one image an adversary sees.")
     ] = None,
     fail_if: Annotated[str | None, typer.Option("--fail-if", help="Limits; the exit code is then 0, 1 or 3.")] = None,
     out: Out = Path("runs"),
     set_: Annotated[list[str] | None, typer.Option("--set", help="path=value, such as train.epochs=2.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller training and attacks: a first look only.")] = False,
+    quick: QuickOption = False,
     json_: JsonOption = False,
     data_root: RootOption = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = "auto",
-    allow_contamination: Annotated[
-        bool, typer.Option("--allow-contamination", help="Go on with shared images.")
-    ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Measure anew even if the run is known.")] = False,
+    device: DeviceOption = "auto",
+    allow_contamination: ContaminationOption = False,
+    again: AgainOption = False,
     no_images: Annotated[bool, typer.Option("--no-images", help="Leave private images out of the report.")] = False,
 ) -> None:
     """Attack what a split model sends, judge it against a budget, and write a report."""
@@ -92,6 +96,58 @@ def audit(
     else:
         _tell(document)
     raise typer.Exit(found.verdict.exit_code if fail_if is not None else 0)
+
+
+@app.command()
+def sweep(
+    study: Annotated[Path, typer.Argument(help="A study in YAML with sweep, variants or both.")],
+    data: DataOption = None,
+    model: ModelOption = None,
+    at: AtOption = None,
+    seeds: SeedsOption = None,
+    fail_if: Annotated[
+        str | None,
+        typer.Option("--fail-if", help="Limits; exit code 0 if a variant is within them, 1 or 3 if none is."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes; half the cores where none are named.")
+    ] = None,
+    out: Out = Path("runs"),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="path=value for all variants that do not set it themselves.")
+    ] = None,
+    quick: QuickOption = False,
+    json_: JsonOption = False,
+    data_root: RootOption = None,
+    device: DeviceOption = "auto",
+    allow_contamination: ContaminationOption = False,
+    again: AgainOption = False,
+    no_images: Annotated[bool, typer.Option("--no-images", help="Leave private images out of the reports.")] = False,
+) -> None:
+    """Audit every variant of a study and write the frontier: what each costs, and what it gives away."""
+    from unsmash import settings
+
+    raw = settings.gather(
+        study, data=data, model=model, at=at, seeds=seeds, fail_if=fail_if, assignments=set_ or [], quick=quick
+    )
+    from unsmash import shelf, sweeping, variants
+    from unsmash.events import Console
+
+    plan = variants.plan(raw, trusted=model is not None)
+    with Console() as console:
+        console.heading(_sweep_title(plan))
+        found = sweeping.conduct(
+            raw, trusted=model is not None, out=out, workers=workers, progress=console, device=device, root=data_root,
+            allow_contamination=allow_contamination, again=again, images=not no_images, command=_command(),
+        )  # fmt: skip
+    if json_:
+        typer.echo(json.dumps(sweeping.summary(found), ensure_ascii=False, indent=1))
+    else:
+        shelf.print_frontier(found.frontier)
+        typer.echo(f"Frontier: {found.report}")
+    if all(row.failure for row in found.frontier.rows):
+        raise typer.Exit(4)
+    raise typer.Exit(found.exit_code if fail_if is not None else 0)
 
 
 @app.command()
@@ -176,6 +232,12 @@ def _title(plan: Any) -> str:
     seeds = f", {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
     defences = " + ".join(defence.label() for defence in e.defences) or "no defence"
     return f"Audit of {e.model.label()} cut at {e.at or '?'} on {e.data.label()}, {defences}{seeds}"
+
+
+def _sweep_title(plan: Any) -> str:
+    seeds = f", {len(plan.seeds)} seeds each" if len(plan.seeds) > 1 else ""
+    named = f" of {plan.name}" if plan.name else ""
+    return f"Sweep{named}: {len(plan.variants)} variants{seeds}"
 
 
 def _command() -> str:

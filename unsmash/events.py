@@ -112,7 +112,8 @@ class Console:
         elif event.kind == "tick" and self.tasks:
             # a stage's work may count under a name of its own (`train` in `victim`): it moves the innermost bar
             stage = event.stage if event.stage in self.tasks else list(self.tasks)[-1]
-            self.progress.update(self.tasks[stage], completed=event.step, total=event.total or None)
+            said = event.text or None  # what a long stage is at just now
+            self.progress.update(self.tasks[stage], completed=event.step, total=event.total or None, description=said)
         elif event.kind == "end":
             self._finish(event, "✓", "green")
         elif event.kind == "fail":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from unsmash import budget as budgets
 from unsmash.budget import Comparison
 from unsmash.metrics.intervals import bootstrap, share_interval
-from unsmash.records import AdversaryVerdict, Result, Run, Score, ThreatRecord, Verdict, Word
+from unsmash.records import AdversaryVerdict, Result, Run, ThreatRecord, Verdict, Word
 
 EXIT = {"passes": 0, "leaks": 1, "inconclusive": 3}
 WORDS: dict[bool | None, Word] = {True: "leaks", False: "passes", None: "inconclusive"}
@@ -24,7 +24,7 @@ DOWN = ("mse",)
 
 @dataclass(frozen=True)
 class Strongest:
-    """The strongest valid attack on one metric, pooled over seeds."""
+    """A metric pooled over seeds, mostly that of the strongest valid attack."""
 
     name: str
     mean: float
@@ -94,6 +94,17 @@ def valid(runs: Sequence[Run], threat: str) -> list[str]:
     return [name for name in _names(runs, threat) if all(_counts(run.result(name)) for run in runs)]
 
 
+def accuracy(runs: Sequence[Run]) -> Strongest | None:
+    """The task's accuracy over all seeds; None where it was not measured."""
+    scores = [run.utility.accuracy for run in runs if run.utility and run.utility.accuracy]
+    if not scores:
+        return None
+    low, high = scores[0].low, scores[0].high
+    if len(scores) > 1:
+        low, high = share_interval([score.values for score in scores])
+    return Strongest("accuracy", sum(score.mean for score in scores) / len(scores), low, high, scores[0].n)
+
+
 def _names(runs: Sequence[Run], threat: str) -> list[str]:
     return [result.name for result in runs[0].results if result.threat == threat and result.role != "floor"]
 
@@ -102,13 +113,16 @@ def _counts(result: Result) -> bool:
     return result.card.valid and not result.failure
 
 
-def _doubt(runs: Sequence[Run], threat: str) -> str:
+def doubt(runs: Sequence[Run], threat: str) -> str:
     """Why a low number of this adversary would not mean a pass; empty when every card is good."""
     results = [run.result(name) for run in runs for name in _names(runs, threat)]
+    aware = [result for result in results if result.settings.get("aware") is not False]
+    if results and not aware:
+        return "only attacks that do not know the defence were tried"
     failed = {result.title for result in results if result.failure}
     if failed:
         return f"{len(failed)} {'attack' if len(failed) == 1 else 'attacks'} did not finish"
-    weak = [result for result in results if not result.card.good]
+    weak = [result for result in aware if not result.card.good]
     if any(result.card.strong is False for result in weak):
         return "the attack failed even where it should succeed"
     if any(result.card.collapsed for result in weak):
@@ -136,7 +150,7 @@ def _against(runs: Sequence[Run], threat: ThreatRecord, term: Comparison, metric
     names = valid(runs, threat.name)
     best = strongest(runs, names, metric)
     if best is None:
-        reason = _doubt(runs, threat.name) or f"no valid attack measured {metric}"
+        reason = doubt(runs, threat.name) or f"no valid attack measured {metric}"
         return Finding(None, f"{term}: no valid attack", reason)
     value = term.over(best.low, best.high)
     weak_attack_matters = term.upper != (metric in DOWN)
@@ -146,8 +160,8 @@ def _against(runs: Sequence[Run], threat: ThreatRecord, term: Comparison, metric
         reaching = [one for one in pooled if term.over(one.low, one.high) is not False]
         value, best = (None, reaching[0]) if reaching else (value, best)
     text = f"{term}: {best.mean:.3g} by {best.name} (95 % interval {best.low:.3g} to {best.high:.3g}, n = {best.n})"
-    if value is False and weak_attack_matters and (doubt := _doubt(runs, threat.name)):
-        return Finding(None, text, doubt)
+    if value is False and weak_attack_matters and (weak := doubt(runs, threat.name)):
+        return Finding(None, text, weak)
     if value is None:
         return Finding(None, text, _too_close(best, term, metric, runs[0]))
     return Finding(value, text)
@@ -163,13 +177,12 @@ def _too_close(best: Strongest, term: Comparison, metric: str, run: Run) -> str:
 
 def _cost(runs: Sequence[Run], term: Comparison) -> Finding:
     if term.metric == "accuracy":
-        scores = [run.utility.accuracy for run in runs if run.utility and run.utility.accuracy]
-        if not scores:
+        found = accuracy(runs)
+        if found is None:
             return Finding(None, f"{term}: not measured", "accuracy was not measured: the data has no classes")
-        low, high = _pooled_accuracy(scores)
-        value, mean = term.over(low, high), sum(score.mean for score in scores) / len(scores)
-        reason = "" if value is False else f"accuracy {mean:.3g} against your limit of {term.limit:g}"
-        return Finding(value, f"{term}: {mean:.3g} (95 % interval {low:.3g} to {high:.3g})", reason)
+        value = term.over(found.low, found.high)
+        reason = "" if value is False else f"accuracy {found.mean:.3g} against your limit of {term.limit:g}"
+        return Finding(value, f"{term}: {found.mean:.3g} (95 % interval {found.low:.3g} to {found.high:.3g})", reason)
     if term.metric == "bytes":
         measured = float(runs[0].split.bytes_sent) if runs[0].split else math.nan
     else:
@@ -177,12 +190,6 @@ def _cost(runs: Sequence[Run], term: Comparison) -> Finding:
     value = None if math.isnan(measured) else term.holds(measured)
     reason = "" if value is False else f"{term.metric} {measured:.3g} against your limit of {term.limit:g}"
     return Finding(value, f"{term}: {measured:.3g}", reason)
-
-
-def _pooled_accuracy(scores: Sequence[Score]) -> tuple[float, float]:
-    if len(scores) == 1:
-        return scores[0].low, scores[0].high
-    return share_interval([score.values for score in scores])
 
 
 def _limit(terms: budgets.Terms, threat: ThreatRecord) -> float | None:
@@ -200,7 +207,7 @@ def _adversary(runs: Sequence[Run], threat: ThreatRecord, limit: float | None) -
     best = strongest(runs, names, "identification")
     n = runs[0].data.sizes["victims"] if runs[0].data else 0
     if best is None:
-        reason = _doubt(runs, threat.name) or "no attack of this adversary is valid"
+        reason = doubt(runs, threat.name) or "no attack of this adversary is valid"
         return AdversaryVerdict(threat.name, "inconclusive", "", 0, n, 0.0, 1.0, limit, reason=reason)
     hits = [runs[0].result(name).scores["identification"].values for name in names]
     union = sum(1 for victim in zip(*hits, strict=True) if max(victim) >= 0.5)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic_core import PydanticUndefined
 
 from unsmash.component import Component, discover
+from unsmash.defences.base import Defence
 from unsmash.errors import ConfigError
 from unsmash.experiment import FAMILIES
 from unsmash.experiment import component as parse
@@ -21,6 +22,14 @@ SHAPES = {
     "omniglot_cnn": (1, 105, 105),
 }
 """Input that a model's cuts are listed for when no shape is given; the others take 1×28×28"""
+
+
+COSTS = {
+    "free": ", nothing beside the training that happens anyway",
+    "training": ", makes the training longer",
+    "minutes": ", needs a training of its own, of minutes",
+}
+"""Each cost class of a defence in words"""
 
 
 def cuts(settings: dict[str, Any], shape: str, classes: int) -> list[dict[str, Any]]:
@@ -50,7 +59,8 @@ def cuts(settings: dict[str, Any], shape: str, classes: int) -> list[dict[str, A
 
 
 def kinds(name: str | None) -> list[dict[str, Any]]:
-    """Every component, those of one family, or one kind, with each setting's meaning, range and default.
+    """Every component, those of one family (in the singular or the plural), or one kind, with each setting's meaning,
+    range and default; defences with what is said of them to those who choose.
 
     Raises:
         ConfigError: no family or kind of that name.
@@ -62,7 +72,8 @@ def kinds(name: str | None) -> list[dict[str, Any]]:
     ]
     if name is None:
         return rows
-    chosen = [row for row in rows if name in (row["family"], row["kind"])]
+    family = name.removesuffix("s")
+    chosen = [row for row in rows if name == row["kind"] or family == row["family"].removesuffix("s")]
     if not chosen:
         raise ConfigError("kinds", got=name, allowed=[*FAMILIES, *(row["kind"] for row in rows)])
     return chosen
@@ -83,6 +94,8 @@ def _describe(family: str, kind: str, cls: type[Component]) -> dict[str, Any]:
     row: dict[str, Any] = {"family": family, "kind": kind, "summary": cls.summary(), "settings": fields}
     if family == "attacks":
         row["role"], row["needs"] = cls.role, sorted(cls.needs)  # type: ignore[attr-defined]
+    if issubclass(cls, Defence):
+        row |= {"source": cls.source, "guarantee": cls.guarantee, "cost": cls.cost, "protects": cls.protects}
     return row
 
 
@@ -140,7 +153,7 @@ def print_cuts(rows: Sequence[dict[str, Any]], hidden: int) -> None:
 
 
 def print_kinds(rows: Sequence[dict[str, Any]], detailed: bool) -> None:
-    """Components by family; with every setting when one was asked for."""
+    """Components by family, one line each; with every setting when some were asked for."""
     from rich.console import Console
 
     console, family = Console(highlight=False, soft_wrap=True), ""
@@ -149,12 +162,26 @@ def print_kinds(rows: Sequence[dict[str, Any]], detailed: bool) -> None:
             family = row["family"]
             console.print(f"\n[bold]{family}[/]")
         console.print(f"  [cyan]{row['kind']:<16}[/]", end="")
-        console.print(row["summary"], markup=False)
-        for field in row["settings"] if detailed else ():
-            default = "" if field["default"] is None else f" (default {field['default']})"
-            console.print(f"      {field['name']}: {field['help']}; {field['allowed']}{default}", markup=False)
-        if detailed and row.get("needs"):
-            console.print(f"      needs: {', '.join(row['needs'])}", markup=False)
+        console.print(row["summary"] + ("" if detailed else _worth(row)), markup=False)
+        for line in _details(row) if detailed else ():
+            console.print(f"      {line}", markup=False)
+
+
+def _worth(row: dict[str, Any]) -> str:
+    """What is proved about a defence and what it costs, for its one line."""
+    return f" Proved: {row['guarantee']}. Cost: {row['cost']}." if "guarantee" in row else ""
+
+
+def _details(row: dict[str, Any]) -> Iterator[str]:
+    """All that is said of a component under its summary."""
+    for name in ("protects", "guarantee", "cost", "source"):
+        if row.get(name):
+            yield f"{name}: {row[name]}{COSTS.get(row[name], '') if name == 'cost' else ''}"
+    for field in row["settings"]:
+        default = "" if field["default"] is None else f" (default {field['default']})"
+        yield f"{field['name']}: {field['help']}; {field['allowed']}{default}"
+    if row.get("needs"):
+        yield f"needs: {', '.join(row['needs'])}"
 
 
 def _shape(text: str) -> tuple[int, int, int]:

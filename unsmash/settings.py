@@ -76,22 +76,31 @@ def assign(raw: dict[str, Any], assignment: str) -> None:
         ConfigError: no `=`, or the path leads through something that has no parts.
     """
     path, sign, value = assignment.partition("=")
-    steps = path.strip().split(".")
-    if not sign or not all(steps):
+    if not sign or not all(path.strip().split(".")):
         raise ConfigError("--set", got=assignment, allowed="path=value", hint="Write for example --set train.epochs=2")
+    put(raw, path.strip(), _value(value), where="--set", got=assignment)
+
+
+def put(raw: dict[str, Any], path: str, value: Any, *, where: str, got: str) -> None:
+    """Set a dotted path in a study's mapping, making the parts that lead there.
+
+    Raises:
+        ConfigError: the path leads through something that has no parts; `where` and `got` are what it names.
+    """
+    steps = path.split(".")
     here: Any = raw
     for depth, step in enumerate(steps[:-1]):
-        here = _step(here, step, ".".join(steps[: depth + 1]), assignment)
+        here = _step(here, step, ".".join(steps[: depth + 1]), where, got)
     last = steps[-1]
     if isinstance(here, list):
-        here[_index(here, last, assignment)] = _value(value)
+        here[_index(here, last, where, got)] = value
     else:
-        here[last] = _value(value)
+        here[last] = value
 
 
-def _step(here: Any, step: str, path: str, assignment: str) -> Any:
+def _step(here: Any, step: str, path: str, where: str, got: str) -> Any:
     if isinstance(here, list):
-        index = _index(here, step, assignment)
+        index = _index(here, step, where, got)
         if isinstance(here[index], str):
             here[index] = {"kind": here[index]}
         return here[index]
@@ -100,16 +109,15 @@ def _step(here: Any, step: str, path: str, assignment: str) -> Any:
     if step not in here and step == "threats":
         here[step] = _standing(1)
     if step not in here and step == "defences":
-        raise ConfigError(
-            "--set", got=assignment, allowed="a path into defences that were given", hint="Add --defence first"
-        )
+        hint = "Add --defence first" if where == "--set" else "Give the study defences first"
+        raise ConfigError(where, got=got, allowed="a path into defences that were given", hint=hint)
     if step not in here and step in ("data", "model"):
         here[step] = {"kind": _default_kind(step, here)}
     inner = here.setdefault(step, {})
     if isinstance(inner, str):
         inner = here[step] = {"kind": inner}
     if not isinstance(inner, dict | list):
-        raise ConfigError("--set", got=assignment, allowed=f"a path; {path} is {inner!r} and has no parts")
+        raise ConfigError(where, got=got, allowed=f"a path; {path} is {inner!r} and has no parts")
     return inner
 
 
@@ -131,9 +139,10 @@ def _default_kind(step: str, raw: dict[str, Any]) -> str:
     return data.usual_model
 
 
-def _index(items: list[Any], step: str, assignment: str) -> int:
+def _index(items: list[Any], step: str, where: str, got: str) -> int:
     if not step.isdigit() or int(step) >= len(items):
-        raise ConfigError("--set", got=assignment, allowed=f"a number from 0 to {len(items) - 1} in place of {step!r}")
+        allowed = f"a number from 0 to {len(items) - 1} in place of {step!r}" if items else "a path; the list is empty"
+        raise ConfigError(where, got=got, allowed=allowed)
     return int(step)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from unsmash import report
 from unsmash.errors import ConfigError
+from unsmash.frontier import Frontier
 from unsmash.judge import judge
 from unsmash.records import Result, Run
 from unsmash.store import REPORT, RUN, VERDICT, Store, write_record
@@ -105,6 +106,33 @@ def _figures(result: Result) -> list[str]:
     counted = "floor" if result.role == "floor" else ("yes" if result.card.valid else "no")
     cells = [_percent(identified.mean), interval, _percent(result.mean("recognition"))]
     return [*cells, _number(result, "ssim", 3), _number(result, "psnr", 1), _number(result, "mse", 4), counted]
+
+
+def print_frontier(frontier: Frontier) -> None:
+    """The frontier's finding and its table, cheapest first."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from unsmash.report.frontier_findings import headline
+    from unsmash.report.frontier_table import COLUMNS, settings
+
+    console = Console(highlight=False, width=_width())
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("defence", overflow="fold")
+    for title in COLUMNS:
+        table.add_column(title.lower(), justify="right", overflow="fold", no_wrap=title == "Verdict")
+    for line in settings(frontier):
+        table.add_row(escape(f"{line.name} *" if line.front else line.name), *(value for value, _ in line.cells))
+    console.print(table)
+    for row in frontier.rows:
+        if row.failure is not None:
+            console.print(f"{row.name} failed in {row.failure.stage}: {row.failure.message}", markup=False)
+    console.print(
+        "* on the front: nothing else is as accurate and gives away as little, and better in one", markup=False
+    )
+    console.print(headline(frontier), markup=False, style="bold")
 
 
 def write_reports(

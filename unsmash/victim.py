@@ -24,7 +24,7 @@ from unsmash.errors import ConfigError, CutError, UnsmashError
 from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
 from unsmash.models.base import state_digest
-from unsmash.records import SplitRecord
+from unsmash.records import DefenceRecord, SplitRecord
 from unsmash.split import (
     Candidate,
     Fitting,
@@ -246,6 +246,10 @@ def describe(victim: Victim, experiment: Experiment, splits: Splits) -> SplitRec
         defences=tuple(defence.label() for defence in experiment.defences),
         stochastic=victim.model.shield.stochastic,
         notes=victim.model.notes,
+        armed=tuple(
+            DefenceRecord(one.kind, one.label(), one.protects, one.guarantee, one.source, one.cost, one.when)
+            for one in experiment.defences
+        ),
     )
 
 

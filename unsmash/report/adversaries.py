@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import accumulate
 
 from unsmash.records import AdversaryVerdict, Run, ThreatRecord
-from unsmash.report.evidence import HEADLINE, Evidence, allowed, share
+from unsmash.report.evidence import HEADLINE, Evidence, allowed, seen, share
 from unsmash.report.parts import Adversary, Share, Squares
 from unsmash.report.words import bare, lower_first, percent, plural, span, spell, whole
 
@@ -104,13 +104,13 @@ def squares(evidence: Evidence) -> Squares | None:
 
 def _label(threat: ThreatRecord, place: int) -> str:
     """What one adversary adds, in the few words that fit beside the squares."""
-    messages = "one message" if threat.queries == 1 else f"{spell(threat.queries)} messages"
+    messages, several = seen(threat), threat.queries > 1 or threat.frames > 1
     if "candidates" in threat.grants:
         listed = "only with the candidate list" if place else "identified with the candidate list"
-        return listed if threat.queries == 1 else f"with the list and {messages}"
+        return f"with the list and {messages}" if several else listed
     if "weights" in threat.grants:
         return f"with the model's weights and {messages}"
-    if threat.queries > 1:
+    if several:
         return f"after {messages}"
     return f"identified from {messages}" if place == 0 else f"by one who {lower_first(threat.title)}"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from unsmash.records import Result
 from unsmash.report.adversaries import tones
-from unsmash.report.evidence import HEADLINE, Evidence, counted, proven, share
+from unsmash.report.evidence import HEADLINE, Evidence, counted, seen, share, unaware
 from unsmash.report.parts import Axis, Group, Mark, Row
-from unsmash.report.words import THIN, bare, percent, span, spell, whole
+from unsmash.report.proofs import NAMES, why_nothing
+from unsmash.report.words import THIN, bare, lower_first, percent, span, spell, whole
 
 
 def axis(evidence: Evidence) -> Axis:
@@ -25,10 +27,10 @@ def axis(evidence: Evidence) -> Axis:
                     threat.title, "in your budget" if evidence.is_asked(threat) else "not in your budget; shown", rows
                 )
             )
-    ceilings = [entry for entry in evidence.results if entry.role == "ceiling"]
-    if ceilings:
-        rows = tuple(_row(entry, colours.get(entry.threat, "shown0"), best=False) for entry in ceilings)
-        groups.append(Group("Best anyone could do", "ceilings, measured or proven", rows))
+    ceilings = [_ceiling(evidence, entry, colours) for entry in evidence.results if entry.role == "ceiling"]
+    rows = (*_converse(evidence), *ceilings, *_proven(evidence))
+    if rows:
+        groups.append(Group("Best anyone could do", "measured or proven; average over the victims", rows))
     reached = [row.high or row.share or 0.0 for group in groups for row in group.rows]
     top = 0.25 if max([*reached, evidence.limit or 0.0]) < 0.20 else 1.0
     lede = (
@@ -51,15 +53,49 @@ def _floors(evidence: Evidence) -> Group:
     return Group("Without the message", "floors: what guessing alone reaches", tuple(rows))
 
 
+def _converse(evidence: Evidence) -> tuple[Row, ...]:
+    """What the answer itself gives away: a proof from below."""
+    least = evidence.converse()
+    if least is None or least.value is None:
+        return ()
+    note = "proven: read the class off the answer, name any candidate of that class"
+    return (Row(least.title, note, "least", "bound", f"≥ {percent(least.value)}", share=least.value),)
+
+
+def _ceiling(evidence: Evidence, result: Result, colours: dict[str, str]) -> Row:
+    """A candidate list, with what it sees; one without the release's exact law is no ceiling, and says so."""
+    row, threat = _row(result, colours.get(result.threat, "shown0"), best=False), evidence.threat(result.threat)
+    if threat is None or row.mark != "ceiling":
+        return row
+    exact = "exactly the most that can be had from it" if result.card.strong else "approximate, so no ceiling"
+    return replace(row, note=f"{seen(threat)}, the model and the list: {exact}")
+
+
+def _proven(evidence: Evidence) -> tuple[Row, ...]:
+    """The lowest proven ceiling for one message and for each other number; a proof of nothing keeps its row."""
+    rows = []
+    for queries in sorted({bound.queries for bound in evidence.bounds}):
+        proof = evidence.ceiling(queries)
+        messages = "one message" if queries == 1 else f"{spell(queries)} messages"
+        if proof is None or proof.value is None:
+            why = lower_first(why_nothing(evidence).partition(": ")[0]) if queries == 1 else ""
+            note = f"{messages}: nothing limits it{f' ({why})' if why else ''}"
+            rows.append(Row("Proven ceiling", note, "proven", "bound", "none"))
+        else:
+            by = NAMES.get(proof.name.partition("@")[0], ("", lower_first(proof.title)))[1]
+            note = f"{messages}, whoever attacks: {by}"
+            rows.append(Row("Proven ceiling", note, "proven", "bound", f"≤ {percent(proof.value)}", share=proof.value))
+    return tuple(rows)
+
+
 def _row(result: Result, tone: str, *, best: bool) -> Row:
     score = result.scores.get(HEADLINE)
     if result.failure or score is None:
         return Row(result.title, f"did not finish: {result.failure or 'no number'}", "failed", tone, "not counted")
-    if proven(result):
-        note = result.summary.rstrip(".") or "proven"
-        return Row(result.title, note, "proven", "bound", f"≤ {percent(score.mean)}", share=score.mean)
     mark: Mark = "ceiling" if result.role == "ceiling" else "floor" if result.role == "floor" else "attack"
     note = result.summary.rstrip(".")
+    if unaware(result):
+        note = "unaware: trained as if there were no defence, so a low share says nothing"
     if not result.card.valid:
         mark, note = "invalid", f"not counted: {_fault(result)}"
     flat = score.high - score.low < 5e-4
@@ -101,6 +137,15 @@ def heading(evidence: Evidence) -> str:
     left_out = any(result.role == "attack" and not counted(result) for result in evidence.results)
     every = "Every attack that counts" if left_out else "Every attack"
     first = f"{every} beats guessing by {spell(times)} times or more"
-    ceilings = [share(result) for result in evidence.results if result.role == "ceiling" and counted(result)]
-    below = bool(ceilings) and max(share(result) for result in attacks) <= min(ceilings)
-    return f"{first}, and stays below what is possible" if below else first
+    return f"{first}, and stays below what is possible" if _below(evidence, attacks) else first
+
+
+def _below(evidence: Evidence, attacks: tuple[Result, ...]) -> bool:
+    """No attack exceeds what its adversary can reach; what can be had from one message can be had from several."""
+    single = [most for threat in evidence.run.threats for _, most, _ in evidence.limits(threat)]
+    for result in attacks:
+        threat = evidence.threat(result.threat)
+        held = [most for _, most, _ in evidence.limits(threat)] if threat is not None else []
+        if not single or share(result) > min(held or single):
+            return False
+    return True

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from unsmash.report.evidence import Evidence, counted, share
+from unsmash.report.evidence import Evidence, share
 from unsmash.report.parts import Fact, Section
-from unsmash.report.words import THIN, decimal, listed, milliseconds, percent, points, span, spell, whole
+from unsmash.report.words import THIN, decimal, listed, milliseconds, percent, plural, points, span, spell, whole
 
 
 def facts(evidence: Evidence) -> tuple[Fact, ...]:
@@ -35,7 +35,7 @@ def _sent(evidence: Evidence) -> Fact | None:
         note = f"as much as the {evidence.nouns[0]} itself ({whole(split.bytes_input)})"
     else:
         note = f"{percent(ratio)} of the {evidence.nouns[0]} itself ({whole(split.bytes_input)})"
-    return Fact(f"Sent per {evidence.nouns[0]}", f"{whole(split.bytes_sent)} bytes", note)
+    return Fact(f"Sent per {evidence.nouns[0]}", plural(split.bytes_sent, ("byte", "bytes")), note)
 
 
 def _time(evidence: Evidence) -> Fact:
@@ -96,8 +96,10 @@ def _bytes_text(evidence: Evidence) -> str:
     made = f"{listed(whole(number) for number in numbers)} numbers"
     if each == int(each) and each > 0:
         made += f" of {int(each)} {'byte' if each == 1 else 'bytes'}"
+    elif split.defences:
+        made += " reach the defence"
     text = f"{made}. The raw {evidence.nouns[0]} is {whole(split.bytes_input)} bytes; its label is 1."
-    label = next((entry for entry in evidence.results if entry.kind == "class_mean" and counted(entry)), None)
+    label = evidence.label_only()
     if label is not None:
         text += f" Sending only the label identifies {percent(share(label))} of {whole(evidence.n)}."
     return text
@@ -109,7 +111,10 @@ def _time_text(evidence: Evidence) -> str:
     if len(run.latency_ms) > 1:
         parts[0] += f" (95th percentile {milliseconds(run.latency_ms[1])})"
     if split is not None and split.device_macs:
-        parts.append(f"{whole(split.device_macs)} multiply-adds and {whole(split.device_parameters)} weights there")
+        whole_net = f" ({percent(split.device_macs / split.whole_macs)} of the network's)" if split.whole_macs else ""
+        parts.append(
+            f"{whole(split.device_macs)} multiply-adds{whole_net} and {whole(split.device_parameters)} weights there"
+        )
     return ". ".join([*parts, "No network in this figure."])
 
 

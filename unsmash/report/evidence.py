@@ -6,9 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from unsmash.records import AdversaryVerdict, Card, Result, Run, Score, ThreatRecord, Verdict
+from unsmash.records import AdversaryVerdict, Bound, Card, Result, Run, Score, ThreatRecord, Verdict
+from unsmash.report.words import spell
 
 HEADLINE = "identification"
+
+PROVEN = "proven"
+"""Name of a proof among what an adversary cannot exceed"""
+
+LOWER = (
+    *("converse", "van_trees_scalar", "van_trees_matrix", "gallery_mmse"),
+    *("unbiased", "smallest_cell", "epsilon_at_least"),
+)
+"""Bounds that say `no less than`; all others say `no more than`"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,53 @@ class Evidence:
         """Attacks that finished and whose number counts."""
         return tuple(result for result in self.results if result.role == "attack" and counted(result))
 
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """Proofs that hold for every seed: each as weak as its weakest seed has it."""
+        each = [
+            [bound for run in self.runs for bound in run.bounds if bound.name == one.name] for one in self.run.bounds
+        ]
+        return tuple(_weakest(same) for same in each if len(same) == len(self.runs))
+
+    def ceiling(self, queries: int) -> Bound | None:
+        """The lowest proven ceiling for so many messages that limits anything; None where there is none."""
+        found = [bound for bound in self.bounds if is_ceiling(bound) and bound.queries == queries]
+        useful = [bound for bound in found if bound.value is not None and at_most(bound.value, self.n) < self.n]
+        return min(useful, key=lambda bound: bound.value or 0.0, default=None)
+
+    def converse(self) -> Bound | None:
+        """What the accuracy itself gives away, if it was worked out."""
+        return next((bound for bound in self.bounds if bound.name == "converse" and bound.value), None)
+
+    def label_only(self) -> Result | None:
+        """The device sends its answer and nothing else: measured, else the average image of the true class."""
+        rows = [entry for kind in ("label_only", "class_mean") for entry in self.results if entry.kind == kind]
+        return next((entry for entry in rows if counted(entry)), None)
+
+    def threat(self, name: str) -> ThreatRecord | None:
+        """The adversary of that name."""
+        return next((threat for threat in self.run.threats if threat.name == name), None)
+
+    def limits(self, threat: ThreatRecord) -> tuple[tuple[str, float, float], ...]:
+        """What this adversary cannot exceed: name, share and its upper end. None is known for moved frames.
+
+        Exact candidate lists and proofs for as many messages or more, since fewer messages tell less.
+        """
+        if threat.frames > 1:
+            return ()
+        lists = [entry for entry in self.results if entry.role == "ceiling" and counted(entry) and entry.card.strong]
+        found = []
+        for entry in lists:
+            other = self.threat(entry.threat)
+            if other is not None and other.frames == 1 and other.queries >= threat.queries:
+                score = entry.scores[HEADLINE]
+                found.append((entry.title, score.mean, score.high))
+        for queries in sorted({bound.queries for bound in self.bounds}):
+            proof = self.ceiling(queries)
+            if queries >= threat.queries and proof is not None and proof.value is not None:
+                found.append((PROVEN, proof.value, proof.value))
+        return tuple(found)
+
     def is_asked(self, threat: ThreatRecord) -> bool:
         """The verdict is about this adversary: the run asked for it, or the budget has a limit for it."""
         entry = self.judged(threat.name)
@@ -98,10 +155,21 @@ def counted(result: Result) -> bool:
     return not result.failure and HEADLINE in result.scores and result.card.valid
 
 
-def proven(result: Result) -> bool:
-    """A ceiling from theory: it has no number for each victim, because it was not measured on any."""
-    score = result.scores.get(HEADLINE)
-    return result.role == "ceiling" and score is not None and not score.values and not result.ranks
+def is_ceiling(bound: Bound) -> bool:
+    """It says how many can be identified at most."""
+    return bound.name.startswith("ceiling") and bound.unit == "share"
+
+
+def unaware(result: Result) -> bool:
+    """An attack that was trained as if there were no defence: its low number says nothing of the defence."""
+    return result.settings.get("aware") is False
+
+
+def seen(threat: ThreatRecord) -> str:
+    """What an adversary sees of one image."""
+    if threat.frames > 1:
+        return f"{spell(threat.frames)} moved frames"
+    return "one message" if threat.queries == 1 else f"{spell(threat.queries)} messages"
 
 
 def share(result: Result) -> float:
@@ -116,6 +184,24 @@ def allowed(limit: float, n: int) -> int:
     (25, 7)
     """
     return math.floor(limit * n + 1e-9)
+
+
+def at_most(share: float, n: int) -> int:
+    """The whole number of victims that a proven share does not exceed.
+
+    >>> at_most(0.02, 500), at_most(0.0201, 500)
+    (10, 11)
+    """
+    return math.ceil(share * n - 1e-6)
+
+
+def _weakest(bounds: Sequence[Bound]) -> Bound:
+    """The one of several seeds that all of them have; without a value where one of them has none."""
+    known = [bound for bound in bounds if bound.value is not None]
+    if len(known) < len(bounds):
+        return next(bound for bound in bounds if bound.value is None)
+    base = bounds[0].name.partition("@")[0]
+    return (min if base in LOWER else max)(known, key=lambda bound: bound.value or 0.0)
 
 
 def _join(results: Sequence[Result]) -> Result:

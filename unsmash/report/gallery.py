@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from unsmash.records import Result, Run
 from unsmash.report import tiles
-from unsmash.report.evidence import HEADLINE, Evidence, counted
+from unsmash.report.evidence import HEADLINE, Evidence, counted, seen
 from unsmash.report.parts import Gallery, Tile, Victim
 from unsmash.report.words import listed, plural, spell, whole
 
@@ -78,7 +78,7 @@ def _result(run: Run, name: str) -> Result | None:
 
 def _row_note(run: Run, result: Result) -> str:
     threat = next((threat for threat in run.threats if threat.name == result.threat), None)
-    note = "without the message" if threat is None else plural(threat.queries, ("message", "messages"))
+    note = "without the message" if threat is None else seen(threat)
     return note if counted(result) else f"{note}, not counted"
 
 

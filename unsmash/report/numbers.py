@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unsmash.records import Result, Score
-from unsmash.report.evidence import HEADLINE, Evidence, proven
+from unsmash.report.evidence import HEADLINE, Evidence, unaware
 from unsmash.report.parts import Table
 from unsmash.report.trust import dependence
 from unsmash.report.words import decimal, percent, plural, span
@@ -44,6 +44,8 @@ def numbers(evidence: Evidence) -> Table:
 def _note(evidence: Evidence, result: Result) -> str:
     threat = next((threat for threat in evidence.run.threats if threat.name == result.threat), None)
     note = "floor" if result.role == "floor" else threat.title if threat is not None else result.role
+    if unaware(result):
+        note = f"{note}; unaware of the defence"
     if result.failure:
         return f"{note}; did not finish"
     return note if result.card.valid else f"{note}; not counted"
@@ -53,8 +55,6 @@ def _cell(result: Result, metric: str) -> str:
     score = result.scores.get(metric)
     if score is None:
         return "–"
-    if metric == HEADLINE and proven(result):
-        return f"≤ {percent(score.mean)}"
     if metric in SHARES or score.unit in ("share", "%"):
         return f"{percent(score.mean)}{_interval(score)}" if metric == HEADLINE else percent(score.mean)
     return decimal(score.mean, DIGITS.get(metric, 3))

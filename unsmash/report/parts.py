@@ -10,7 +10,7 @@ from typing import Literal
 
 from unsmash.records import Word
 
-Mark = Literal["floor", "attack", "ceiling", "proven", "invalid", "failed"]
+Mark = Literal["floor", "attack", "ceiling", "proven", "least", "invalid", "failed"]
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,75 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Statement:
+    """One proven statement, for one message and for several."""
+
+    title: str
+    note: str
+    values: tuple[tuple[str, str], ...]
+    """For each column the figure and what stands small beside it; empty where nothing is said"""
+    covers: str
+    """Whom it binds"""
+    because: tuple[str, ...]
+    best: bool = False
+    """The heading is about this one"""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Statements that bind the same attackers."""
+
+    title: str
+    note: str
+    statements: tuple[Statement, ...]
+    faint: bool = False
+    """Binds no attacker worth fearing"""
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A statement that must not be mistaken for one about what is sent."""
+
+    heading: str
+    text: str
+    premises: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """What is proven, and what must not be mistaken for it."""
+
+    heading: str
+    lines: tuple[str, ...]
+    rests: tuple[str, ...]
+    """Premises of all statements that bind anyone"""
+    columns: tuple[str, ...]
+    scopes: tuple[Scope, ...]
+    training: Apart | None
+    """What is proven of training records; None without such a statement"""
+    note: str
+
+
+@dataclass(frozen=True)
+class Shielding:
+    """One defence of the run: what it protects, what it does not, and what is known of it."""
+
+    label: str
+    protects: str
+    exposes: str
+    facts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Defences:
+    """What was put at the cut."""
+
+    heading: str
+    shieldings: tuple[Shielding, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Suggestion:
     """An audit worth running next."""
 
@@ -200,7 +269,10 @@ class Body:
     decision: str
     gallery: Gallery
     who: Who
+    defences: Defences | None
+    """None where there is no defence"""
     axis: Axis
+    proofs: Proofs
     cost: Section
     audits: Section
     numbers: Table
@@ -223,3 +295,40 @@ class Report:
     reproduce: Section
     records: tuple[tuple[str, str], ...]
     """Element id and JSON of each record laid into the page"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A line of the frontier's table."""
+
+    name: str
+    href: str
+    """Address of its own report; empty where there is none"""
+    note: str
+    cells: tuple[tuple[str, str], ...]
+    """A figure and what stands small under it, for each column"""
+    state: Literal["leaks", "passes", "inconclusive", "failed", "label"]
+    front: bool = False
+
+
+@dataclass(frozen=True)
+class FrontierPage:
+    """A whole page on the variants of one study."""
+
+    word: Word
+    pill: str
+    title: str
+    crumb: str
+    run_id: str
+    headline: str
+    lines: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    chart: Section
+    """Heading, and the sentences over and under the drawing"""
+    columns: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    caption: str
+    methods: tuple[Shielding, ...]
+    edges: Section
+    reproduce: Section
+    records: tuple[tuple[str, str], ...]

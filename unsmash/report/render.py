@@ -12,8 +12,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from unsmash.frontier import Frontier
 from unsmash.records import Run, Verdict
-from unsmash.report import drawings, tiles
+from unsmash.report import drawings, frontier_chart, tiles
+from unsmash.report.frontier import compose
 from unsmash.report.parts import Report
 from unsmash.report.summarise import summarise
 from unsmash.report.words import THIN
@@ -23,6 +25,14 @@ def render(report: Report) -> str:
     """The report as one self-contained HTML page; the same report gives the same bytes."""
     page = "report.html" if report.body is not None else "failed.html"
     return _environment().get_template(page).render(report=report, body=report.body)
+
+
+def render_frontier(frontier: Frontier) -> str:
+    """The frontier as one self-contained HTML page; the same record gives the same bytes."""
+    page = compose(frontier)
+    drawings = frontier_chart.drawings(frontier, f"{page.chart.heading}. The table below holds every number.")
+    shown = drawings if all(drawings) else ()
+    return _environment().get_template("frontier.html").render(report=page, drawings=shown)
 
 
 def write(runs: Sequence[Run], verdict: Verdict, folder: Path | None, target: Path, images: bool = True) -> Path:
@@ -95,4 +105,5 @@ def _environment() -> Environment:
     )
     environment.filters.update(rich=rich, inert=inert)
     environment.globals.update(sign=drawings.sign, waffle=drawings.waffle, place=place, icon=tiles.icon())
+    environment.globals.update(symbol=frontier_chart.symbol)
     return environment

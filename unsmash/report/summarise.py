@@ -12,11 +12,13 @@ from unsmash.report.adversaries import adversaries, limit_column, squares
 from unsmash.report.audits import audits
 from unsmash.report.axis import axis
 from unsmash.report.cost import cost, facts
+from unsmash.report.defences import defences
 from unsmash.report.evidence import Evidence, gather
 from unsmash.report.findings import crumb, lines, title, warnings
 from unsmash.report.gallery import gallery, open_album
 from unsmash.report.numbers import numbers
 from unsmash.report.parts import Body, Report
+from unsmash.report.proofs import proofs
 from unsmash.report.reproduce import reproduce
 from unsmash.report.trust import edges, trust
 from unsmash.report.who import decision, who
@@ -66,7 +68,9 @@ def _body(evidence: Evidence, folder: Path | None, images: bool) -> Body:
         decision=decision(evidence),
         gallery=gallery(evidence, open_album(evidence.run, folder, images=images)),
         who=who(evidence),
+        defences=defences(evidence),
         axis=axis(evidence),
+        proofs=proofs(evidence),
         cost=cost(evidence),
         audits=audits(evidence),
         numbers=numbers(evidence),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from unsmash.records import Result
-from unsmash.report.evidence import HEADLINE, Evidence, counted, proven, share
+from unsmash.report.evidence import HEADLINE, PROVEN, Evidence, counted, seen, share
 from unsmash.report.parts import Check, Section
-from unsmash.report.words import decimal, listed, percent, plural, spell, whole
+from unsmash.report.proofs import why_nothing
+from unsmash.report.words import decimal, listed, lower_first, no_more, percent, plural, spell, whole
 
 
 def trust(evidence: Evidence) -> Section:
@@ -96,22 +97,29 @@ def separate(evidence: Evidence) -> Check:
 
 
 def consistent(evidence: Evidence) -> Check:
-    """No attack may do better than the best that is possible for its adversary."""
-    single = {threat.name for threat in evidence.run.threats if threat.queries == 1}
-    ceilings = [
-        result
-        for result in evidence.results
-        if result.role == "ceiling" and counted(result) and (proven(result) or result.threat in single)
-    ]
-    attacks = [result for result in evidence.attacks if result.threat in single]
-    if not ceilings or not attacks:
+    """No attack may do better than the best that is possible for its adversary, and no list better than a proof."""
+    above, best = [], {}
+    for result in (*evidence.attacks, *_lists(evidence)):
+        threat = evidence.threat(result.threat)
+        held = [] if threat is None else evidence.limits(threat)
+        if result.role == "ceiling":
+            held = [limit for limit in held if limit[0] == PROVEN]
+        if threat is None or not held:
+            continue
+        name, most, upper = min(held, key=lambda limit: limit[1])
+        best[seen(threat)] = f"{name}, {percent(most)} of {whole(evidence.n)} from {seen(threat)}"
+        if result.scores[HEADLINE].low > upper:
+            above.append(result.title)
+    if not best:
         return Check("?", "Consistent", "No ceiling was measured or proven to hold the attacks against.")
-    lowest = min(ceilings, key=share)
-    above = [result.title for result in attacks if result.scores[HEADLINE].low > lowest.scores[HEADLINE].high]
-    best = f"{lowest.title}: {percent(share(lowest))} of {whole(evidence.n)}"
+    told = "; ".join(best.values())
     if above:
-        return Check("✕", "Consistent", f"{listed(above)} exceed the best possible ({best}). One of the two is wrong.")
-    return Check("✓", "Consistent", f"No attack that reads one message exceeds the best possible ({best}).")
+        return Check("✕", "Consistent", f"{listed(above)} exceed the best possible ({told}). One of the two is wrong.")
+    return Check("✓", "Consistent", f"No attack exceeds the best possible for its adversary: {told}.")
+
+
+def _lists(evidence: Evidence) -> list[Result]:
+    return [entry for entry in evidence.results if entry.role == "ceiling" and counted(entry)]
 
 
 def seeds(evidence: Evidence) -> Check:
@@ -159,15 +167,12 @@ def edges(evidence: Evidence) -> Section:
 
 
 def _proof(evidence: Evidence) -> str:
-    proofs = [result for result in evidence.results if result.role == "ceiling" and counted(result) and proven(result)]
-    useful = [result for result in proofs if share(result) < 0.9995]
-    if useful:
-        best = min(useful, key=share)
-        most = f"at most {percent(share(best))} of {whole(evidence.n)}"
-        return f"Proven is one thing only: {best.title}, {most}. All else is measured."
-    if proofs:
-        return f"Nothing is proven here: {proofs[0].title} allows anything."
-    return "Nothing is proven here: this setting has no bound that holds for every attacker."
+    best = evidence.ceiling(1)
+    if best is not None and best.value is not None:
+        most = f"at most {no_more(best.value * evidence.n)} of {whole(evidence.n)}"
+        return f"Proven is one thing about attackers: {most} on average, whoever attacks. All else is measured."
+    why = why_nothing(evidence)
+    return f"Nothing is proven here about who can be identified{': ' if why else ''}{lower_first(why)}."
 
 
 def _attributes(evidence: Evidence) -> str:

@@ -60,8 +60,10 @@ def untried(evidence: Evidence) -> tuple[str, ...]:
     """Standing threats that no attack of this run stood for."""
     names = [threat.name for threat in evidence.run.threats]
     stochastic = evidence.run.split is None or evidence.run.split.stochastic
-    return tuple(
+    missing = [
         text
         for start, text in STANDING.items()
         if not any(name.startswith(start) for name in names) and (stochastic or start != "repeat")
-    )
+    ]
+    moved = any(threat.frames > 1 for threat in evidence.run.threats)
+    return (*missing, *(() if moved else ("a burst of slightly moved frames",)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -13,6 +14,8 @@ _SMALL = (
     *("no", "one", "two", "three", "four", "five", "six", "seven", "eight"),
     *("nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"),
 )
+
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def spell(number: int) -> str:
@@ -31,6 +34,18 @@ def whole(number: float) -> str:
     ('2,000', '−3')
     """
     return f"{round(number):,}".replace("-", MINUS)
+
+
+def compact(number: float) -> str:
+    """A large count in three digits at most.
+
+    >>> compact(784), compact(62_400) == "62\u202fk", compact(10_800_000) == "10.8\u202fM"
+    ('784', True, True)
+    """
+    for least, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if number >= least:
+            return f"{number / unit:.{1 if number / unit < 20 else 0}f}{THIN}{letter}"
+    return whole(number)
 
 
 def decimal(number: float, digits: int) -> str:
@@ -72,6 +87,49 @@ def span(low: float, high: float, unit: str = f"{THIN}%") -> str:
     if high - low < 0.02:
         digits = 1
     return f"{low * 100:.{digits}f}–{high * 100:.{digits}f}{unit}"
+
+
+def tally(number: float) -> str:
+    """A count that may be no whole number, as an expected one is.
+
+    >>> tally(10 - 1e-9), tally(32.25), tally(1234.5)
+    ('10', '32.2', '1,234')
+    """
+    return f"{number:.3g}" if number < 99.95 else whole(number)
+
+
+def no_more(number: float) -> str:
+    """An upper bound on a count, never rounded down; one digit after the point where it is small.
+
+    >>> no_more(10 + 1e-9), no_more(8.14), no_more(154.2)
+    ('10', '8.2', '155')
+    """
+    digits = 1 if number < 100 else 0
+    return f"{math.ceil(number * 10**digits - 1e-6) / 10**digits:,.4g}"
+
+
+def no_less(number: float) -> str:
+    """A lower bound on a count, never rounded up.
+
+    >>> no_less(9 - 1e-9), no_less(8.76)
+    ('9', '8.7')
+    """
+    digits = 1 if number < 100 else 0
+    return f"{math.floor(number * 10**digits + 1e-6) / 10**digits:,.4g}"
+
+
+def power(bits: float) -> str:
+    """2 to the power of `bits`, as a count people can take in.
+
+    >>> power(3.3219281), power(5.5), power(500)
+    ('10', '45.3', '3 × 10¹⁵⁰')
+    """
+    if bits < 20:
+        return tally(2**bits)
+    exponent, rest = divmod(bits * math.log10(2), 1)
+    digit = round(10**rest)
+    exponent, digit = (exponent + 1, 1) if digit == 10 else (exponent, digit)
+    return f"{'' if digit == 1 else f'{digit} × '}10{f'{exponent:.0f}'.translate(_RAISED)}"
 
 
 def points(difference: float) -> str:

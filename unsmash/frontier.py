@@ -1,0 +1,429 @@
+"""The frontier record: what each variant of a study costs, what it gives away, and what is proved about it.
+
+Made of run records and nothing else: one versioned document, plain data, ↔ JSON, that the page and the command line's
+table read. Knows no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from unsmash import budget as budgets
+from unsmash import judge
+from unsmash.errors import RecordError
+from unsmash.records import Failure, Run, ThreatRecord, Verdict, Word, build
+
+VERSION = 1
+"""Raised when the record's meaning changes; `load` refuses what it does not know"""
+
+Outcome = Literal["leaks", "passes", "inconclusive", "failed"]
+Chosen = Literal["identification", "gallery_identification"]
+
+FINE = 3
+"""Digits of an accuracy, as a share, that prices are told apart by: a tenth of a point"""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share pooled over seeds, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What the strongest valid attack of some adversaries found."""
+
+    share: Share
+    attack: str
+    """Title of the attack"""
+    threat: str
+    """Title of the adversary"""
+    messages: int = 1
+    """Releases of one image, or moved frames of it, that it sees"""
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The lowest proven ceiling of what any attacker identifies from one message."""
+
+    value: float
+    title: str
+    covers: str = ""
+    premises: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant: its price, what it gives away, and the verdict."""
+
+    name: str
+    word: Outcome
+    defences: tuple[dict[str, Any], ...] = ()
+    """Settings of each defence, in order"""
+    runs: tuple[str, ...] = ()
+    """Run ids, one a seed"""
+    report: str = ""
+    """Address of its own report, as seen from the frontier's folder; empty where there is none"""
+    good: bool = False
+    """Within the whole budget"""
+    reason: str = ""
+    """Why there is no verdict"""
+    doubt: str = ""
+    """Why what was found must not be read as little; empty where it can be believed"""
+    accuracy: Share | None = None
+    undefended: float | None = None
+    """Accuracy of the same network trained alike without defence"""
+    lost: float | None = None
+    """Accuracy lost to the defence, as a share; below zero where it gained"""
+    attack: Reached | None = None
+    """The strongest valid attack of the adversaries asked about"""
+    gallery: Reached | None = None
+    """Whoever holds the candidates and the weights"""
+    repeats: Reached | None = None
+    """The strongest valid attack on several messages of one image"""
+    ceiling: Ceiling | None = None
+    stochastic: bool = False
+    """Sends something else each time: repeats can tell more"""
+    bytes_sent: int | None = None
+    device_macs: int | None = None
+    seconds: float = 0.0
+    front: bool = False
+    """No other row that counts is as accurate and identified as little, and better in one of the two"""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class LabelOnly:
+    """The bar of every defence: the whole network on the device, which sends its answer and nothing else."""
+
+    share: float
+    accuracy: Share | None
+    device_macs: int | None
+    measured: bool
+    """Held against the candidate list in a run; else the least possible, from the number of classes"""
+    bytes_sent: int = 1
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Rows that differ in one number of one defence, in that number's order."""
+
+    title: str
+    """The defence and the setting: `laplace, inference: scale`"""
+    rows: tuple[int, ...]
+    """Places in the frontier's rows"""
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a kind of defence, for those who choose."""
+
+    kind: str
+    summary: str
+    protects: str = ""
+    guarantee: str = ""
+    cost: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """All variants of one study, cheapest first."""
+
+    id: str
+    name: str
+    rows: tuple[Row, ...]
+    budget: str
+    chosen: Chosen
+    """What the front is about: the strongest attack in the budget, or whoever holds the candidates"""
+    limit: float | None = None
+    """Largest share of identified victims that the budget allows"""
+    gallery_limit: float | None = None
+    least_accuracy: float | None = None
+    label: LabelOnly | None = None
+    curves: tuple[Curve, ...] = ()
+    defences: tuple[About, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    n: int = 0
+    """Victims, who are also the candidates"""
+    noun: tuple[str, str] = ("image", "images")
+    data: str = ""
+    model: str = ""
+    """Network and cut, where all rows share them"""
+    fingerprint: str = ""
+    environment: dict[str, str] | None = None
+    started: str = ""
+    command: str = ""
+    version: int = VERSION
+
+    def ceiling(self, row: Row) -> float | None:
+        """A row's proven ceiling where it forbids anything: at least half a victim."""
+        useful = row.ceiling is not None and row.ceiling.value * self.n <= self.n - 0.5
+        return row.ceiling.value if row.ceiling is not None and useful else None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One variant as it came back: its runs, one a seed, or what stopped it."""
+
+    name: str
+    experiment: dict[str, Any]
+    """The experiment as YAML would have it"""
+    runs: tuple[Run, ...] = ()
+    report: str = ""
+    failure: Failure | None = None
+    seconds: float = 0.0
+
+
+def frontier(
+    entries: Sequence[Entry],
+    *,
+    id: str,
+    name: str,
+    budget: str,
+    seeds: Sequence[int],
+    defences: Sequence[About] = (),
+    command: str = "",
+) -> Frontier:
+    """The record of a study whose variants came back so."""
+    terms = [term for group in budgets.parse(budget) for term in group]
+    chosen = _chosen(terms)
+    rows = [row(entry, budget) for entry in entries]
+    best = front(rows, chosen)
+    rows = [replace(row, front=place in best) for place, row in enumerate(rows)]
+    order = sorted(range(len(rows)), key=lambda place: (price(rows[place]), place))
+    curves = _curves([entries[place] for place in order])
+    runs = [run for entry in entries for run in entry.runs if not run.failure]
+    first = runs[0] if runs else None
+    return Frontier(
+        id=id,
+        name=name,
+        rows=tuple(rows[place] for place in order),
+        budget=budget,
+        chosen=chosen,
+        limit=_least(term.limit for term in terms if term.metric == "identification" and term.upper),
+        gallery_limit=_least(term.limit for term in terms if term.metric == "gallery_identification" and term.upper),
+        least_accuracy=max((t.limit for t in terms if t.metric == "accuracy" and not t.upper), default=None),
+        label=_label_only(runs),
+        curves=curves,
+        defences=tuple(defences),
+        seeds=tuple(seeds),
+        n=first.data.sizes.get("victims", 0) if first and first.data else 0,
+        noun=first.data.noun if first and first.data else ("image", "images"),
+        data=_shared(run.data.kind for run in runs if run.data),
+        model=_shared(f"{run.split.model} cut after {run.split.at}" for run in runs if run.split)
+        or _shared(run.split.model for run in runs if run.split),
+        fingerprint=_shared(run.data.fingerprint for run in runs if run.data),
+        environment=dict(first.environment) if first else None,
+        started=min((run.started for run in runs), default=""),
+        command=command,
+    )
+
+
+def price(row: Row) -> tuple[float, ...]:
+    """What rows are sorted by: failed last, then accuracy lost in tenths of a point, bytes, multiply-adds."""
+    lost = math.inf if row.lost is None else round(row.lost, FINE) + 0.0
+    sent = math.inf if row.bytes_sent is None else row.bytes_sent
+    return (float(row.failure is not None), lost, sent, math.inf if row.device_macs is None else row.device_macs)
+
+
+def front(rows: Sequence[Row], chosen: Chosen) -> set[int]:
+    """Places of the rows that no other row beats: none is as accurate and identified as little, and better in one."""
+    points = [(place, *point) for place, row in enumerate(rows) if (point := _point(row, chosen)) is not None]
+    return {
+        place
+        for place, accuracy, share in points
+        if not any(a >= accuracy and s <= share and (a > accuracy or s < share) for _, a, s in points)
+    }
+
+
+def found(row: Row, chosen: Chosen) -> Reached | None:
+    """What the front holds against a row's accuracy."""
+    return row.attack if chosen == "identification" else row.gallery
+
+
+def load(text: str) -> Frontier:
+    """Read a frontier record.
+
+    Raises:
+        RecordError: not JSON, not a frontier, or written by a version this one does not know.
+    """
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise RecordError(f"the frontier record is not JSON ({error}); was the file edited or cut short?") from None
+    if not isinstance(raw, dict) or raw.get("version") != VERSION:
+        version = raw.get("version") if isinstance(raw, dict) else None
+        raise RecordError(f"the frontier record has version {version!r}; this unsmash reads version {VERSION}")
+    return build(Frontier, raw)
+
+
+def _point(row: Row, chosen: Chosen) -> tuple[float, float] | None:
+    """Accuracy and share identified, where both can be believed."""
+    reached = found(row, chosen)
+    if row.accuracy is None or reached is None or (row.doubt and chosen == "identification"):
+        return None
+    return row.accuracy.mean, reached.share.mean
+
+
+def _chosen(terms: Sequence[budgets.Comparison]) -> Chosen:
+    metrics = {term.metric for term in terms}
+    return (
+        "gallery_identification" if metrics & set(budgets.LEAKAGE) == {"gallery_identification"} else "identification"
+    )
+
+
+def row(entry: Entry, budget: str) -> Row:
+    """One variant's row, judged against a budget; whether it is on the front is left open."""
+    defences = tuple(dict(defence) for defence in entry.experiment.get("defences", ()))
+    base = Row(entry.name, "failed", defences, tuple(run.id for run in entry.runs), entry.report, seconds=entry.seconds)
+    runs = [run for run in entry.runs if run.failure is None]
+    failure = entry.failure or next((run.failure for run in entry.runs if run.failure), None)
+    if failure is not None or not runs:
+        failure = failure or Failure("RecordError", "it has no run", "start")
+        return replace(base, failure=failure, reason=failure.message)
+    verdict = judge.judge(runs, budget)
+    asked = [threat for threat in runs[0].threats if threat.asked and "candidates" not in threat.grants]
+    open_ = [threat for threat in runs[0].threats if "candidates" not in threat.grants]
+    lists = [threat for threat in runs[0].threats if "candidates" in threat.grants]
+    accuracy = judge.accuracy(runs)
+    bare = _undefended(runs)
+    split = runs[0].split
+    return replace(
+        base,
+        word=verdict.word,
+        good=verdict.word == "passes" and verdict.exit_code == 0,
+        reason="; ".join(verdict.reasons),
+        doubt="" if verdict.word == "leaks" else _doubt(runs, asked or open_, verdict),
+        accuracy=None if accuracy is None else _share(accuracy),
+        undefended=bare,
+        lost=None if accuracy is None or bare is None else bare - accuracy.mean,
+        attack=_strongest(runs, asked or open_),
+        gallery=_strongest(runs, [threat for threat in lists if _messages(threat) == 1]),
+        repeats=_strongest(runs, [threat for threat in open_ if _messages(threat) > 1]),
+        ceiling=_ceiling(runs),
+        stochastic=bool(split and split.stochastic),
+        bytes_sent=split.bytes_sent if split else None,
+        device_macs=split.device_macs if split else None,
+        seconds=sum(run.seconds.get("total", 0.0) for run in runs) or entry.seconds,
+    )
+
+
+def _doubt(runs: Sequence[Run], threats: Sequence[ThreatRecord], verdict: Verdict) -> str:
+    """Why a low share would not mean that little can be found: an attack that stayed below showed no strength."""
+    words: dict[str, Word] = {one.threat: one.word for one in verdict.adversaries}
+    doubts = [judge.doubt(runs, threat.name) for threat in threats if words.get(threat.name) != "leaks"]
+    return next((doubt for doubt in doubts if doubt), "")
+
+
+def _strongest(runs: Sequence[Run], threats: Sequence[ThreatRecord]) -> Reached | None:
+    """The strongest valid attack of these adversaries, pooled over the seeds."""
+    best: Reached | None = None
+    for threat in threats:
+        one = judge.strongest(runs, judge.valid(runs, threat.name), "identification")
+        if one is not None and (best is None or one.mean > best.share.mean):
+            best = Reached(_share(one), runs[0].result(one.name).title, threat.title, _messages(threat))
+    return best
+
+
+def _messages(threat: ThreatRecord) -> int:
+    return max(threat.queries, threat.frames)
+
+
+def _share(pooled: judge.Strongest) -> Share:
+    return Share(pooled.mean, pooled.low, pooled.high, pooled.n)
+
+
+def _undefended(runs: Sequence[Run]) -> float | None:
+    """Mean accuracy of the same network trained alike without defence; its own where it has none."""
+    scores = [(run.utility.undefended_accuracy or run.utility.accuracy) if run.utility else None for run in runs]
+    known = [score.mean for score in scores if score is not None]
+    return sum(known) / len(known) if known and len(known) == len(scores) else None
+
+
+def _ceiling(runs: Sequence[Run]) -> Ceiling | None:
+    """The lowest ceiling of each seed's release, and of those the highest: it holds for every seed."""
+    lowest = []
+    for run in runs:
+        shares = [
+            Ceiling(bound.value, bound.title, bound.covers, bound.premises)
+            for bound in run.bounds
+            if bound.unit == "share" and bound.name.startswith("ceiling") and bound.value is not None
+        ]
+        lowest.append(min(shares, key=lambda ceiling: ceiling.value, default=None))
+    known = [ceiling for ceiling in lowest if ceiling is not None]
+    return max(known, key=lambda ceiling: ceiling.value) if known and len(known) == len(lowest) else None
+
+
+def _label_only(runs: Sequence[Run]) -> LabelOnly | None:
+    """The best network that was trained without a defence, sending its answer alone."""
+    able = [run for run in runs if run.utility and run.data and len(run.data.classes) > 1]
+    bare = {run.id: run.utility.undefended_accuracy or run.utility.accuracy for run in able if run.utility}
+    able = [run for run in able if bare[run.id] is not None]
+    measured = [run for run in able if any(result.name == "label_only" for result in run.results)]
+    if not able:
+        return None
+    best = max(
+        measured or able, key=lambda run: (getattr(bare[run.id], "mean", 0.0), not run.experiment.get("defences"))
+    )
+    score, data = bare[best.id], best.data
+    assert score is not None
+    assert data is not None
+    accuracy = Share(score.mean, score.low, score.high, score.n)
+    macs = best.split.whole_macs or None if best.split else None
+    share = best.result("label_only").mean("identification") if measured else None
+    least = len(data.classes) / max(data.sizes.get("victims", 0), len(data.classes))
+    return LabelOnly(least if share is None else share, accuracy, macs, share is not None)
+
+
+def _curves(entries: Sequence[Entry]) -> tuple[Curve, ...]:
+    """Every set of rows that are the same but for one number of one defence."""
+    groups: dict[str, list[tuple[float, int]]] = {}
+    titles: dict[str, str] = {}
+    for place, entry in enumerate(entries):
+        if entry.failure is not None or any(run.failure for run in entry.runs):
+            continue
+        for index, defence in enumerate(entry.experiment.get("defences", ())):
+            for setting, value in defence.items():
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    continue
+                key = _blanked(entry.experiment, index, setting)
+                titles[key] = f"{_stack(entry.experiment['defences'])}: {setting}"
+                groups.setdefault(key, []).append((float(value), place))
+    return tuple(
+        Curve(titles[key], tuple(place for _, place in sorted(members)), tuple(value for value, _ in sorted(members)))
+        for key, members in groups.items()
+        if len({value for value, _ in members}) > 1
+    )
+
+
+def _blanked(experiment: dict[str, Any], index: int, setting: str) -> str:
+    """Everything about an experiment but one setting of one defence and the seed."""
+    defences = [dict(defence) for defence in experiment["defences"]]
+    defences[index][setting] = None
+    rest = {key: value for key, value in experiment.items() if key not in ("defences", "seed")}
+    return json.dumps([rest, defences, index, setting], sort_keys=True)
+
+
+def _stack(defences: Iterable[dict[str, Any]]) -> str:
+    names = [str(one.get("kind")) + (", inference" if one.get("when") == "inference" else "") for one in defences]
+    return " + ".join(names)
+
+
+def _shared(values: Iterable[str]) -> str:
+    """What all agree on; empty where they differ."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else ""
+
+
+def _least(values: Iterable[float]) -> float | None:
+    return min(values, default=None)

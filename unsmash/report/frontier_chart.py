@@ -1,0 +1,369 @@
+"""The frontier drawn: accuracy to the right, share identified upwards; each setting a mark, a stem and what is proved.
+
+Both axes are stretched where it matters: accuracy near the best, the share near nothing. Numbers in, markup out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from markupsafe import Markup, escape
+
+from unsmash.frontier import Curve, Frontier, Row
+from unsmash.report.words import bare, percent, points, span, whole
+
+UNIT = 0.005
+"""Accuracy lost, as a share, below which the axis is nearly even and above which it is logarithmic"""
+WIDEST = 0.02
+"""Least accuracy range drawn, so that settings that differ by nothing are not drawn far apart"""
+LOW = 0.20
+"""Where everything stays below, the axis of shares ends at a quarter"""
+
+STAR = "M0,-8 L2.3,-2.6 8,-2.3 3.6,1.4 5.1,7.1 0,4 -5.1,7.1 -3.6,1.4 -8,-2.3 -2.3,-2.6Z"
+SIGNS = {
+    "leaks": '<path d="M-2.4-2.4L2.4 2.4M2.4-2.4L-2.4 2.4"/>',
+    "passes": '<path d="M-3 .2L-.9 2.4L3-2.2"/>',
+    "inconclusive": '<path d="M-1.9-1.4C-1.9-3.6 2-3.6 2-1.3C2 .1 0 .1 0 1.5M0 3.1V3.3"/>',
+}
+"""What stands inside a mark, so that its colour is never alone"""
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom"""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The paper: its size, the inner edges of the plot, and how large its letters are."""
+
+    wide: float
+    high: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+    letters: float
+    gap: float
+    """Least distance between ticks"""
+    longest: int
+    """Letters of a name before it is cut short"""
+
+
+WIDE = Sheet(1056, 500, 52, 1036, 40, 440, 13.5, 52, 40)
+PHONE = Sheet(358, 460, 38, 346, 36, 400, 12, 42, 20)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Where accuracies and shares stand on a sheet."""
+
+    sheet: Sheet
+    best: float
+    worst: float
+    most: float
+    """Share at the upper end"""
+
+    def x(self, accuracy: float) -> float:
+        """From the worst accuracy at the left to the best at the right, stretched near the best."""
+        reach = math.log1p((self.best - self.worst) / UNIT)
+        lost = math.log1p(max(self.best - accuracy, 0.0) / UNIT)
+        inner = self.sheet.right - self.sheet.left - 44
+        return self.sheet.right - 22 - inner * lost / reach
+
+    def y(self, share: float) -> float:
+        """From none at the bottom, by square roots."""
+        return self.sheet.bottom - (self.sheet.bottom - self.sheet.top) * math.sqrt(min(share, self.most) / self.most)
+
+
+@dataclass
+class Labels:
+    """Names beside marks: put where there is room, left out where there is none."""
+
+    sheet: Sheet
+    taken: list[Box] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+
+    def block(self, x: float, y: float, reach: float) -> None:
+        """A mark stands there."""
+        self.taken.append((x - reach, y - reach, x + reach, y + reach))
+
+    def line(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """A line runs there."""
+        steps = max(1, int(math.dist(start, end) / 8))
+        for step in range(steps + 1):
+            part = step / steps
+            self.block(start[0] + part * (end[0] - start[0]), start[1] + part * (end[1] - start[1]), 1)
+
+    def write(self, x: float, y: float, text: str, kind: str = "", *, away: float = 12, must: bool = False) -> bool:
+        """Put a name beside a mark; False where there was no room."""
+        size = self.sheet.letters
+        wide, high = len(text) * size * 0.53, size * 1.1
+        first = None
+        for anchor, dx, dy in (
+            ("start", away, 0), ("end", -away, 0), ("middle", 0, high + 1), ("middle", 0, -high - 1),
+            ("start", away - 3, high), ("end", -away + 3, high), ("start", away - 3, -high), ("end", -away + 3, -high),
+        ):  # fmt: skip
+            start = x + dx - {"start": 0.0, "end": wide, "middle": wide / 2}[anchor]
+            box = (start, y + dy - high / 2, start + wide, y + dy + high / 2)
+            if box[0] < 2 or box[2] > self.sheet.wide - 2 or box[1] < 2 or box[3] > self.sheet.bottom:
+                continue
+            first = first or (anchor, dx, dy, box)
+            if not any(_overlap(box, other) for other in self.taken):
+                self._put(x, y, text, kind, (anchor, dx, dy, box))
+                return True
+        if must and first:
+            self._put(x, y, text, kind, first)
+            return True
+        return False
+
+    def corner(self, y: float, text: str) -> None:
+        """Name a line across the sheet: over it or under it, at its left end or its right one, where there is room."""
+        size, sheet = self.sheet.letters, self.sheet
+        wide = len(text) * size * 0.55
+        places = [(anchor, up) for up in (-size * 0.95, size * 0.95) for anchor in ("start", "end")]
+        boxes = []
+        for anchor, up in places:
+            left = sheet.left + 4 if anchor == "start" else sheet.right - 4 - wide
+            boxes.append((left, y + up - size * 0.55, left + wide, y + up + size * 0.55))
+        free = [place for place, box in enumerate(boxes) if not any(_overlap(box, other) for other in self.taken)]
+        best = free[0] if free else 0
+        anchor, up = places[best]
+        x = sheet.left + 4 if anchor == "start" else sheet.right - 4
+        self._put(x, y, text, "b", (anchor, 0, up, boxes[best]))
+
+    def _put(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        kind: str,
+        where: tuple[str, float, float, tuple[float, float, float, float]],
+    ) -> None:
+        anchor, dx, dy, box = where
+        self.taken.append(box)
+        place = f'x="{x + dx:.1f}" y="{y + dy + self.sheet.letters * 0.35:.1f}" text-anchor="{anchor}"'
+        self.written.append(f'<text class="halo {kind}" {place}>{escape(text)}</text>')
+
+
+def chart(frontier: Frontier, sheet: Sheet, label: str) -> Markup:
+    """The drawing; empty where no setting has both an accuracy and a share."""
+    scales = _scales(frontier, sheet)
+    if scales is None:
+        return Markup("")
+    rows = [row for row in frontier.rows if _drawn(row)]
+    several = len(frontier.seeds) > 1
+    labels = Labels(sheet, [(0, 0, sheet.wide / 2, 20)])
+    marks = [mark for row in rows for mark in _marks(row, frontier.ceiling(row), scales, labels, several=several)]
+    curves = [part for curve in frontier.curves for part in _curve(curve, frontier, scales, labels)]
+    bar = [*_bar(frontier, scales, labels)]
+    parts = [*_axes(frontier, scales), *_limit(frontier, scales, labels), *curves, *marks, *bar]
+    _name(frontier, scales, labels)
+    name = "dk" if sheet is WIDE else "ph"
+    return Markup(
+        f'<svg class="fr {name}" viewBox="0 0 {sheet.wide:g} {sheet.high:g}" role="img" aria-label="{escape(label)}"'
+        f' font-size="{sheet.letters}">{"".join(parts)}{"".join(labels.written)}</svg>'
+    )
+
+
+def symbol(kind: str) -> Markup:
+    """One of the chart's marks inside a sentence."""
+    inner = {
+        "gallery": '<circle class="list" r="4.5"/>',
+        "ceiling": '<path class="cap" d="M-7 4V0H7V4"/>',
+        "label": f'<path class="star" d="{STAR}"/>',
+        "front": '<circle class="ring" r="7.5"/>',
+        "doubt": '<circle class="doubt" r="6.5"/>',
+    }
+    drawn = inner.get(kind) or f'<g class="mk {kind}"><circle r="7"/>{SIGNS[kind]}</g>'
+    return Markup(f'<svg class="fr inl" viewBox="-9 -9 18 18" aria-hidden="true">{drawn}</svg>')
+
+
+def _drawn(row: Row) -> bool:
+    return row.accuracy is not None and (row.attack is not None or row.gallery is not None)
+
+
+def _scales(frontier: Frontier, sheet: Sheet) -> Scales | None:
+    rows = [row for row in frontier.rows if _drawn(row)]
+    if not rows:
+        return None
+    accuracies = [row.accuracy.mean for row in rows if row.accuracy is not None]
+    if frontier.label is not None and frontier.label.accuracy is not None:
+        accuracies.append(frontier.label.accuracy.mean)
+    shares = [reached.share.high for row in rows for reached in (row.attack, row.gallery) if reached is not None]
+    shares += [ceiling for row in rows if (ceiling := frontier.ceiling(row)) is not None]
+    shares += [frontier.limit or 0.0, frontier.gallery_limit or 0.0, frontier.label.share if frontier.label else 0.0]
+    best = max(accuracies)
+    return Scales(sheet, best, min(*accuracies, best - WIDEST), 0.25 if max(shares) < LOW else 1.0)
+
+
+def _axes(frontier: Frontier, scales: Scales) -> Iterator[str]:
+    sheet = scales.sheet
+    shares = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1) if scales.most == 1 else (0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25)
+    for share in shares:
+        y = scales.y(share)
+        text = f"{share * 100:g}" + ("\u202f%" if share == shares[-1] else "")
+        yield f'<line class="gr" x1="{sheet.left}" x2="{sheet.right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield f'<text class="tx" x="{sheet.left - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
+    ticks = _ticks(scales)
+    for accuracy in ticks:
+        x = scales.x(accuracy)
+        text = f"{accuracy * 100:g}" + ("\u202f%" if accuracy == ticks[-1] else "")
+        yield f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{sheet.bottom}" y2="{sheet.bottom + 6}"/>'
+        yield f'<text class="tx" x="{x:.1f}" y="{sheet.bottom + 21}" text-anchor="middle">{text}</text>'
+    several = frontier.noun[1] if frontier.n else "victims"
+    what = f"Share of {several} identified, of {whole(frontier.n)}"
+    yield f'<text class="ti" x="{sheet.left - 36}" y="15">{escape(what)}</text>'
+    yield f'<text class="ti" x="{sheet.right}" y="{sheet.bottom + 46}" text-anchor="end">Accuracy →</text>'
+
+
+def _ticks(scales: Scales) -> list[float]:
+    """Round accuracies, the roundest first, as many as there is room for."""
+    chosen: list[float] = []
+    for step in (100, 50, 10, 5):
+        for mille in range(1000, -1, -step):
+            accuracy = mille / 1000
+            inside = scales.worst - 1e-9 <= accuracy <= scales.best + 1e-9
+            if inside and all(abs(scales.x(accuracy) - scales.x(other)) >= scales.sheet.gap for other in chosen):
+                chosen.append(accuracy)
+    return sorted(chosen)
+
+
+def _limit(frontier: Frontier, scales: Scales, labels: Labels) -> Iterator[str]:
+    """The budget: what it allows tinted, its limit one unbroken line with its name on it."""
+    limit = frontier.limit if frontier.chosen == "identification" else frontier.gallery_limit
+    if limit is None:
+        return
+    sheet, y = scales.sheet, scales.y(limit)
+    least = frontier.least_accuracy
+    inside = least is not None and scales.worst <= least <= scales.best
+    start = scales.x(least) if least is not None and inside else sheet.left
+    size = f'width="{sheet.right - start:.1f}" height="{sheet.bottom - y:.1f}"'
+    yield f'<rect class="goal" x="{start:.1f}" y="{y:.1f}" {size}/>'
+    yield f'<line class="lim" x1="{sheet.left}" x2="{sheet.right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+    text = f"your limit, {bare(limit)}"
+    if least is not None and inside:
+        yield f'<line class="lim" x1="{start:.1f}" x2="{start:.1f}" y1="{y:.1f}" y2="{sheet.bottom}"/>'
+        text += f" at accuracy {bare(least)} or more"
+    labels.corner(y, text)
+    labels.taken.append((sheet.left, y - 1, sheet.right, y + 1))
+
+
+def _marks(row: Row, ceiling: float | None, scales: Scales, labels: Labels, *, several: bool) -> Iterator[str]:
+    """One setting: its stem, whiskers, hollow and filled mark, and the ceiling."""
+    assert row.accuracy is not None
+    x = scales.x(row.accuracy.mean)
+    ends = [scales.y(reached.share.mean) for reached in (row.attack, row.gallery) if reached is not None]
+    if len(ends) > 1:
+        yield f'<line class="stem" x1="{x:.1f}" x2="{x:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}"/>'
+        labels.line((x, ends[0]), (x, ends[1]))
+    if ceiling is not None:
+        y = scales.y(ceiling)
+        yield f'<line class="proof" x1="{x:.1f}" x2="{x:.1f}" y1="{min(ends):.1f}" y2="{y:.1f}"/>'
+        told = f"{row.name}: no attacker identifies more than {percent(ceiling)} on average, proven"
+        yield f'<path class="cap" d="M{x - 8:.1f} {y + 5:.1f}V{y:.1f}H{x + 8:.1f}V{y + 5:.1f}">{_title(told)}</path>'
+        labels.block(x, y + 2, 6)
+    if row.attack is not None:
+        low, high = scales.y(row.attack.share.low), scales.y(row.attack.share.high)
+        yield f'<line class="wh {row.word}" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
+        if several:
+            left, right = scales.x(row.accuracy.low), scales.x(row.accuracy.high)
+            y = scales.y(row.attack.share.mean)
+            yield f'<line class="wh flat {row.word}" x1="{left:.1f}" x2="{right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+    if row.gallery is not None:
+        y = scales.y(row.gallery.share.mean)
+        told = f"{row.name}: {percent(row.gallery.share.mean)} with the candidate list"
+        yield f'<circle class="list" cx="{x:.1f}" cy="{y:.1f}" r="4.5">{_title(told)}</circle>'
+        labels.block(x, y, 4)
+    if row.attack is not None:
+        yield _filled(row, x, scales.y(row.attack.share.mean))
+        labels.block(x, scales.y(row.attack.share.mean), 7)
+    if row.front and ends:
+        yield f'<circle class="ring" cx="{x:.1f}" cy="{_height(row, scales):.1f}" r="10.5"/>'
+
+
+def _filled(row: Row, x: float, y: float) -> str:
+    """What the strongest attack reached; dashed and empty where it must not be believed."""
+    assert row.accuracy is not None
+    assert row.attack is not None
+    lost = "" if row.lost is None else f", {points(-row.lost)} against no defence"
+    share, where = row.attack.share, f'transform="translate({x:.1f},{y:.1f})"'
+    told = (
+        f"{row.name}: {percent(share.mean)} identified ({span(share.low, share.high)}) by {row.attack.attack},"
+        f" accuracy {percent(row.accuracy.mean)}{lost}"
+    )
+    if row.doubt:
+        return f'<g class="doubt" {where}><circle r="6.5"/>{_title(f"{told}; not counted: {row.doubt}")}</g>'
+    return f'<g class="mk {row.word}" {where}><circle r="7"/>{SIGNS[row.word]}{_title(told)}</g>'
+
+
+def _height(row: Row, scales: Scales) -> float:
+    """Where a setting's name belongs: at its strongest attack, else at the candidate list."""
+    reached = row.attack or row.gallery
+    return scales.y(reached.share.mean if reached else 0.0)
+
+
+def _curve(curve: Curve, frontier: Frontier, scales: Scales, labels: Labels) -> Iterator[str]:
+    """Settings that differ in one number, joined in its order."""
+    rows = [frontier.rows[place] for place in curve.rows if _drawn(frontier.rows[place])]
+    path = [(scales.x(row.accuracy.mean), _height(row, scales)) for row in rows if row.accuracy]
+    for start, end in itertools.pairwise(path):
+        labels.line(start, end)
+    if len(path) > 1:
+        yield f'<polyline class="curve" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in path)}"/>'
+
+
+def _bar(frontier: Frontier, scales: Scales, labels: Labels) -> Iterator[str]:
+    """The bar that every defence must justify itself against."""
+    bar = frontier.label
+    if bar is None or bar.accuracy is None:
+        return
+    x, y = scales.x(bar.accuracy.mean), scales.y(bar.share)
+    told = f"Send only the label: {percent(bar.share)} identified, accuracy {percent(bar.accuracy.mean)}"
+    yield f'<path class="star" transform="translate({x:.1f},{y:.1f})" d="{STAR}">{_title(told)}</path>'
+    labels.block(x, y, 7)
+
+
+def _name(frontier: Frontier, scales: Scales, labels: Labels) -> None:
+    """Names beside the marks, those that matter most first; every other one is in the table and in its title."""
+    rows = [row for row in frontier.rows if _drawn(row)]
+    place = {row.name: (scales.x(row.accuracy.mean), _height(row, scales)) for row in rows if row.accuracy}
+    bar = frontier.label
+    if bar is not None and bar.accuracy is not None:
+        labels.write(scales.x(bar.accuracy.mean), scales.y(bar.share), "only the label", "b", must=True)
+    numbers = dict(_numbers(frontier))
+    main = [row for row in rows if row.front or not row.defences]
+    for row in (*main, *(row for row in rows if row not in main)):
+        text = row.name if row in main else numbers.get(row.name, row.name)
+        kind = "b" if row in main else "tx" if row.name in numbers else ""
+        x, y = place[row.name]
+        labels.write(x, y, _cut(text, labels.sheet.longest), kind, must=row in main, away=14 if row.front else 11)
+
+
+def _numbers(frontier: Frontier) -> Iterator[tuple[str, str]]:
+    """What stands at the points of a curve: the number alone, with the curve's name at one end."""
+    for curve in frontier.curves:
+        rows = [frontier.rows[place] for place in curve.rows]
+        plain = [place for place, row in enumerate(rows) if _drawn(row) and not row.front]
+        for place in plain:
+            number = f"{curve.values[place]:.3g}"
+            yield rows[place].name, f"{curve.title} {number}" if place == plain[-1] else number
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
+
+
+def _title(text: str) -> str:
+    return f"<title>{escape(text)}</title>"
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def drawings(frontier: Frontier, label: str) -> tuple[Markup, ...]:
+    """The drawing for a page or a screen, and the one for a phone."""
+    return tuple(chart(frontier, sheet, label) for sheet in (WIDE, PHONE))

@@ -9,8 +9,10 @@ from typing import Any
 from scipy.stats import binomtest
 
 from unsmash.records import (
+    Bound,
     Card,
     DataRecord,
+    DefenceRecord,
     Failure,
     Pictures,
     Result,
@@ -70,7 +72,7 @@ def run(
         "experiment": {"data": {"kind": "digits"}, "attacks": [{"kind": "ridge", "images": 40}], "seed": 0},
         "seed": 0,
         "data": data(n),
-        "split": SplitRecord("splitnn", "code", ((8,), (2, 3, 3)), 104, 64, 900, 80, 5000, ("gaussian",), True),
+        "split": SplitRecord("splitnn", "code", ((8,), (2, 3, 3)), 104, 64, 900, 80, 5000, ("gaussian",), 9000, True),
         "utility": Utility(share(90, n, metric="accuracy"), 0.1, 2),
         "threats": tuple(threats if threats is not None else (threat(),)),
         "results": tuple(results),
@@ -99,9 +101,17 @@ def full_run() -> Run:
         ),
         attack("ridge", failure="MemoryError: no message"),
     )
+    shares = Bound("ceiling_messages", "At most", 0.1, "share", "anyone", ("10 symbols", "W/N"), error=0.01)
+    plain = run()
+    assert plain.split is not None
+    armed = DefenceRecord("gaussian", "gaussian(sigma=1.0)", "Blurs. Does not hide.", "none", "1965", "free", "always")
     return run(
         results,
         (threat(), threat("gallery", asked=False, candidates=True)),
+        split=dataclasses.replace(
+            plain.split, earlier="conv", later="fc", notes=("Clip 3.2 was learned.",), armed=(armed, armed)
+        ),
+        bounds=(shares, Bound("epsilon@16", "Local ε", None, "ε", "any two", reason="nothing is random", queries=16)),
         utility=Utility(share(90, metric="accuracy"), 0.125, 2, share(95, metric="accuracy")),
         dependence={"dcor": figure("dcor", 0.4), "dcor_compat": figure("dcor_compat", 0.6)},
         recogniser=share(97, metric="recognition"),

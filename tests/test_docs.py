@@ -15,7 +15,8 @@ from unsmash import cli, settings
 from unsmash.attacks.base import Attack
 from unsmash.component import discover
 from unsmash.data.base import Data
-from unsmash.experiment import study
+from unsmash.experiment import VARIED, study
+from unsmash.variants import plan
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,8 +62,10 @@ def test_the_two_commands_are_targets() -> None:
 @pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda file: file.name)
 def test_example_studies_are_valid(file: Path) -> None:
     raw = yaml.safe_load(file.read_text(encoding="utf-8"))
-    found = study(raw)
-    assert found.experiment.id == study(raw).experiment.id
+    read = plan if set(VARIED) & set(raw) else study
+    assert read(raw) == read(raw)
+    command = "sweep" if read is plan else "audit"
+    assert f"unsmash {command} examples/{file.name}" in file.read_text(encoding="utf-8").splitlines()[0]
 
 
 def test_example_of_an_own_model_runs(tmp_path: Path) -> None:

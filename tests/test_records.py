@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unsmash.errors import RecordError
-from unsmash.records import VERSION, Card, Run, Verdict, build, dumps, load_run
+from unsmash.plain import build, dumps
+from unsmash.records import VERSION, Card, Run, Verdict, load_run
 
 TIME_AND_MACHINE = ("started", "seconds", "latency_ms", "environment", "command", "budget")
 

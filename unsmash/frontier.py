@@ -15,7 +15,8 @@ from typing import Any, Literal
 from unsmash import budget as budgets
 from unsmash import judge
 from unsmash.errors import RecordError
-from unsmash.records import Failure, Run, ThreatRecord, Verdict, Word, build
+from unsmash.plain import build
+from unsmash.records import Failure, Run, ThreatRecord, Verdict, Word
 
 VERSION = 1
 """Raised when the record's meaning changes; `load` refuses what it does not know"""

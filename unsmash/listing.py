@@ -14,6 +14,7 @@ from unsmash.experiment import FAMILIES
 from unsmash.experiment import component as parse
 from unsmash.lab import Lab
 from unsmash.models.base import Model
+from unsmash.report.defences import COSTS
 
 SHAPES = {
     "torchvision": (3, 224, 224),
@@ -22,14 +23,6 @@ SHAPES = {
     "omniglot_cnn": (1, 105, 105),
 }
 """Input that a model's cuts are listed for when no shape is given; the others take 1×28×28"""
-
-
-COSTS = {
-    "free": ", nothing beside the training that happens anyway",
-    "training": ", makes the training longer",
-    "minutes": ", needs a training of its own, of minutes",
-}
-"""Each cost class of a defence in words"""
 
 
 def cuts(settings: dict[str, Any], shape: str, classes: int) -> list[dict[str, Any]]:
@@ -176,7 +169,8 @@ def _details(row: dict[str, Any]) -> Iterator[str]:
     """All that is said of a component under its summary."""
     for name in ("protects", "guarantee", "cost", "source"):
         if row.get(name):
-            yield f"{name}: {row[name]}{COSTS.get(row[name], '') if name == 'cost' else ''}"
+            meaning = f": {COSTS[row[name]]}" if name == "cost" else ""
+            yield f"{name}: {row[name]}{meaning}"
     for field in row["settings"]:
         default = "" if field["default"] is None else f" (default {field['default']})"
         yield f"{field['name']}: {field['help']}; {field['allowed']}{default}"

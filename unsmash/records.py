@@ -10,12 +10,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
-import types
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from unsmash.errors import RecordError
+from unsmash.plain import build, dumps, not_json
 
 VERSION = 1
 """Raised when a record's meaning changes; `load_run` refuses what it does not know"""
@@ -354,11 +353,6 @@ class Verdict:
     """Each comparison of the budget with what was measured"""
 
 
-def dumps(record: Any, *, indent: int | None = None) -> str:
-    """A record as strict JSON (no NaN, no infinity)."""
-    return json.dumps(dataclasses.asdict(record), ensure_ascii=False, allow_nan=False, indent=indent)
-
-
 def load_run(text: str) -> Run:
     """Read a run record.
 
@@ -366,7 +360,7 @@ def load_run(text: str) -> Run:
         RecordError: not JSON, not a run, or written by a version this one does not know.
     """
     try:
-        raw = json.loads(text, parse_constant=_not_json)
+        raw = json.loads(text, parse_constant=not_json)
     except ValueError as error:
         raise RecordError(f"the run record is not JSON ({error}); was the file edited or cut short?") from None
     if not isinstance(raw, dict) or "version" not in raw:
@@ -374,50 +368,3 @@ def load_run(text: str) -> Run:
     if raw["version"] != VERSION:
         raise RecordError(f"the run record has version {raw['version']!r}; this unsmash reads version {VERSION}")
     return build(Run, raw)
-
-
-T = TypeVar("T")
-
-
-def build(kind: type[T], raw: Any) -> T:
-    """A dataclass from plain JSON data, tuples and nested records restored.
-
-    Raises:
-        RecordError: a field is unknown, missing or of the wrong type.
-    """
-    if not isinstance(raw, dict):
-        raise RecordError(f"{kind.__name__} cannot be read: a mapping should stand there, not {type(raw).__name__}")
-    hints = get_type_hints(kind)
-    unknown = set(raw) - set(hints)
-    if unknown:
-        raise RecordError(f"{kind.__name__} has no field {sorted(unknown)[0]!r}; was it written by a newer unsmash?")
-    try:
-        return kind(**{name: _restore(hints[name], value) for name, value in raw.items()})
-    except (TypeError, ValueError, AttributeError) as error:
-        raise RecordError(f"{kind.__name__} cannot be read: {error}") from None
-
-
-def _not_json(word: str) -> float:
-    raise ValueError(f"{word} is no number in JSON")
-
-
-def _restore(hint: Any, value: Any) -> Any:
-    origin, args = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        return None if value is None else _restore(next(arg for arg in args if arg is not type(None)), value)
-    if dataclasses.is_dataclass(hint):
-        return build(hint, value)  # type: ignore[arg-type]
-    if origin is tuple and isinstance(value, list):
-        many = len(args) == 2 and args[1] is Ellipsis
-        hints = args[:1] * len(value) if many else args
-        return tuple(_restore(inner, item) for inner, item in zip(hints, value, strict=True))
-    if origin is dict and isinstance(value, dict):
-        return {key: _restore(args[1], item) for key, item in value.items()}
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    if value in args if origin is Literal else hint is not float and type(value) is hint:
-        return value
-    allowed = " or ".join(map(repr, args)) if origin is Literal else getattr(origin or hint, "__name__", str(hint))
-    raise ValueError(f"got {str(value)[:60]!r} where {allowed} should stand")

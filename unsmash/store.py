@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from unsmash.errors import ConfigError, RecordError, nearest
-from unsmash.records import Run, Verdict, build, dumps, load_run
+from unsmash.plain import build, dumps
+from unsmash.records import Run, Verdict, load_run
 
 RUN, VERDICT, REPORT, PICTURES = "run.json", "verdict.json", "report.html", "pictures.safetensors"
 UNFINISHED = ".unfinished"

@@ -93,7 +93,7 @@ def plan(raw: Mapping[str, Any], *, trusted: bool = False) -> Plan:
     known: dict[str, str] = {}
     for change in changes:
         study = _study(base, change, trusted)
-        same = json.dumps([study.experiment.model_dump(mode="json"), study.seeds], sort_keys=True)
+        same = json.dumps([study.experiment.model_dump(mode="json", exclude={"seed"}), study.seeds], sort_keys=True)
         if same in known:
             hint = "Two rows of the same experiment would be one run"
             raise ConfigError(change.where, got=f"what {known[same]} has", allowed="settings that differ", hint=hint)

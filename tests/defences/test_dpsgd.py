@@ -256,7 +256,7 @@ def test_one_batch_norm_in_two_places_stays_one_layer() -> None:
 
 
 def test_a_network_without_them_stays_as_it_is() -> None:
-    plain = nn.Sequential(nn.Linear(4, 6), nn.GroupNorm(2, 6))
+    plain = nn.Sequential(nn.Conv2d(1, 6, 1), nn.GroupNorm(2, 6), nn.InstanceNorm2d(6, affine=True))
     layers = [*plain]
     net, notes = DpSgd().adapt(plain)
     assert net is plain

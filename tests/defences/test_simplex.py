@@ -151,8 +151,8 @@ def test_a_burst_has_one_point_with_one_noise() -> None:
 
 
 def trained(digits: Splits, when: str, **raw: Any) -> tuple[Any, Tensor]:
-    defence = {"kind": "simplex", "when": when, "epochs": 12, "burst": 1.0, **raw}
-    one = study({"data": {"kind": "digits"}, "model": "shallow_net", "defences": [defence], "train": {"epochs": 12}})
+    defence = {"kind": "simplex", "when": when, "epochs": 60, "burst": 1.0, **raw}
+    one = study({"data": {"kind": "digits"}, "model": "shallow_net", "defences": [defence], "train": {"epochs": 30, "batch": 8}})
     victim = prepare(one.experiment, digits, Lab(), None)
     return victim.model, predict(victim.model, digits.victims.pixels, Lab()).argmax(1)
 

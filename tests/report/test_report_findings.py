@@ -183,24 +183,28 @@ def test_failed_run_is_a_short_honest_page() -> None:
 def test_leak_lists_the_other_adversaries_and_what_to_audit_next() -> None:
     made = report(*sample.leaks())
     assert made.lines[0] == "Sixteen messages of the same image let an outsider pick out **468 of 500**."
-    assert made.lines[1].startswith("**Do not ship this setting.** Audit next: the same cut with Laplace noise 2")
+    assert made.lines[1].startswith("**Do not ship this setting.** Audit next: send only the answer.")
     assert made.body is not None
-    first, second = made.body.audits.suggestions
-    assert first.command == "unsmash audit mnist --at fc --defence laplace:scale=2"
-    assert second.command == "unsmash audit mnist --defence laplace:scale=1.0 --at relu3"
+    answer, noise, deeper = made.body.audits.suggestions
+    assert answer.command == "unsmash audit mnist --at fc --defence codebook"
+    assert noise.command == "unsmash audit mnist --at fc --defence laplace:scale=2"
+    assert deeper.command == "unsmash audit mnist --defence laplace:scale=1.0 --at relu3"
 
 
-def test_undefended_leak_suggests_noise() -> None:
+def test_undefended_leak_suggests_noise_as_well() -> None:
     runs, verdict = sample.leaks()
     run = replace(runs[0], command="unsmash audit mnist", pictures=replace(runs[0].pictures, sent_scale=0.83))
-    assert body([run], verdict).audits.suggestions[0].command == "unsmash audit mnist --defence laplace:scale=0.8"
+    assert body([run], verdict).audits.suggestions[1].command == "unsmash audit mnist --defence laplace:scale=0.8"
 
 
 def test_pass_says_worst_case_and_what_was_not_tried() -> None:
     lines = " ".join(report(*sample.passes()).lines)
     assert "Worst case in the interval: 22 of 500." in lines
     assert "**Measured, not judged:** an adversary who sees one message, holds the 500 candidates" in lines
-    assert "**Not tried:** an adversary with images of another kind only and the model's weights." in lines
+    untried = "an adversary with images of another kind only, the model's weights and a burst of slightly moved frames"
+    assert f"**Not tried:** {untried}." in lines
+    burst = [sample.run(sample.results(decoder=9, repeat=13), threats=(sample.QUERY, sample.REPEAT, sample.BURST))]
+    assert "moved frames." not in " ".join(report(burst, sample.verdict("passes", burst)).lines)
 
 
 def test_reasons_make_a_second_line_unless_already_said() -> None:

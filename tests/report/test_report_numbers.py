@@ -10,7 +10,7 @@ import page
 import pytest
 import sample
 
-from unsmash.records import Card, Result, Run, Verdict
+from unsmash.records import Card, Run, Verdict
 from unsmash.report import render, summarise
 
 
@@ -126,17 +126,6 @@ def test_invalid_and_failed_attacks_are_drawn_as_not_counted() -> None:
     assert "Ran out of memory" in tree.one("section", id="trust").text
     sound = next(row for row in chart.all("tr") if row.text.startswith("Ridge"))
     assert not sound.all("i", class_="invalid")
-
-
-def test_proven_ceilings_are_brackets_with_at_most() -> None:
-    bound = Result("messages", "messages", "Proven: message count", "ceiling", "",
-                   scores={"identification": sample.score(160, values=False)})  # fmt: skip
-    runs = [sample.run((*sample.results(decoder=60, repeat=70), bound))]
-    tree = read(runs, sample.verdict("leaks", runs))
-    row = next(row for row in tree.one("table", class_="ax").all("tr") if "Proven: message count" in row.text)
-    assert row.all("i", class_="proven")
-    assert row.one("td", class_="val").text == "≤ 32.0 %"
-    assert "at most 32.0 % of 500" in tree.one("section", id="not").text
 
 
 def test_gallery_tells_found_and_rank_of_each_pictured_victim(tmp_path: Path) -> None:

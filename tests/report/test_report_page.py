@@ -21,7 +21,8 @@ from unsmash.report import render, summarise, write
 
 Case = tuple[list[Run], Verdict]
 CASES: list[Callable[[], Case]] = [
-    sample.leaks, sample.passes, sample.inconclusive, sample.failed, sample.seeds, sample.contaminated,
+    sample.leaks, sample.passes, sample.inconclusive, sample.failed, sample.seeds, sample.contaminated, sample.proved,
+    sample.half_proved, sample.trained_privately,
 ]  # fmt: skip
 FORBIDDEN = re.compile(r"\b(safe|safely|safety|secure|guaranteed|anonymous|score|risk level)\b", re.IGNORECASE)
 

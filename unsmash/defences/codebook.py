@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -22,7 +21,7 @@ from unsmash.lab import Lab
 from unsmash.split import Fitting, Shield, Site, Smashed
 from unsmash.split.burst import OneAnswer
 from unsmash.split.drawn import device_key, uniform
-from unsmash.split.heads import Head, Table, learn, sample
+from unsmash.split.heads import Head, Table, answers, learn, sample
 
 OTHER = -1e6
 """Log-likelihood of a candidate that would have sent another symbol: never, but finite, so that repeats add up"""
@@ -141,6 +140,8 @@ class CodebookShield(OneAnswer):
     def fit(self, fitting: Fitting) -> None:
         """Prototypes start from k-means; on a trained network head and table are trained as well."""
         z, y = sample(fitting)
+        if fitting.trained and self.reading is None:
+            self.head.start(z, answers(fitting, z))
         if self.reading is not None:
             self._cluster(z, y, fitting.lab.generator("prototypes"))
         if self.levels > 1:
@@ -158,7 +159,7 @@ class CodebookShield(OneAnswer):
     def _cluster(self, z: Smashed, y: Tensor, generator: torch.Generator) -> None:
         """Let the head's last layer rank prototypes by distance, and each tell the classes of its images."""
         assert self.reading is not None
-        rows, last = self.head.layers[:-1](self.head.grid.rows(z)), self.head.layers[-1]
+        rows, last = self.head.reached(z), self.head.layers[-1]
         centres = k_means(rows, self.points, generator)
         squares = torch.cdist(rows, centres).square()
         width = squares.min(1).values.mean() / 4

@@ -20,7 +20,7 @@ from unsmash.lab import Lab
 from unsmash.split import Fitting, Shield, Site, Smashed
 from unsmash.split.burst import OneAnswer
 from unsmash.split.drawn import device_key, normal
-from unsmash.split.heads import Head, Table, learn, sample
+from unsmash.split.heads import Head, Table, answers, learn, sample
 
 RADIUS = 1.0
 """Distance C of the vertices from their centre; only C/σ matters"""
@@ -77,14 +77,9 @@ class SimplexShield(OneAnswer):
         self.register_buffer("vertices", RADIUS * simplex(max(2, site.classes)))
 
     def quiet(self, z: Smashed) -> Smashed:
-        """The point of the hull, with the gradient of a softmax at temperature 1.
-
-        The true one is 1/t times as steep, and nil at the vertices: with it the network learned less (95 % for 98 %).
-        """
+        """The point of the hull."""
         logits = self.head(z)
-        soft = logits.softmax(1)
-        weights = (logits / self.made.temperature).softmax(1).detach() + (soft - soft.detach())
-        return (weights @ self.vertices[: self.classes],)
+        return (gently((logits / self.made.temperature).softmax(1), logits.softmax(1)) @ self.vertices[: self.classes],)
 
     def draw(self, quiet: Smashed, generator: torch.Generator | None) -> Smashed:
         """N(0, σ²) on each number; in training only when asked for."""
@@ -94,7 +89,8 @@ class SimplexShield(OneAnswer):
 
     def receive(self, release: Smashed) -> Smashed:
         """The table's rows, weighted by the posterior of the vertices, each as likely before."""
-        return self.receiver((release[0] @ self.vertices.T / self.sigma**2).softmax(1))
+        scores = release[0] @ self.vertices.T
+        return self.receiver(gently((scores / self.sigma**2).softmax(1), scores.softmax(1)))
 
     def place(self, z: Smashed) -> Tensor:
         """The head's numbers."""
@@ -108,6 +104,7 @@ class SimplexShield(OneAnswer):
         """On a trained network head and table are trained."""
         if fitting.trained:
             z, y = sample(fitting)
+            self.head.start(z, answers(fitting, z))
             self.receiver.start(nn.functional.one_hot(y, len(self.vertices)).float(), z)
             learn(self, fitting, self.made.epochs)
         self.measure(fitting)
@@ -131,6 +128,15 @@ class SimplexShield(OneAnswer):
             hull_radius=RADIUS,
             premises=(*region.premises, *facts),
         )
+
+
+def gently(weights: Tensor, soft: Tensor) -> Tensor:
+    """The weights, with the gradient of softer ones.
+
+    Near the vertices the true gradient is nil, and between them steep: with it the network learned less (measured:
+    95.2 % right for 98.2 %, and more told apart).
+    """
+    return weights.detach() + (soft - soft.detach())
 
 
 def simplex(vertices: int) -> Tensor:

@@ -1,8 +1,8 @@
 """Only some feature maps are sent: fixed ones, others for every query, those with most to say, or learned ones.
 
 The mitigation that the README of piyushnags/reconstruction proposes and its code never had; He, Zhang & Lee 2020 weigh
-leaving out features as well. The scores of `learned` put on a trained network are the first-order effect of each map on
-the loss (Molchanov et al. 2017).
+leaving out features as well. On a trained network maps are `learned` by their first-order effect on the loss (Molchanov
+et al. 2017), from the first one up.
 
 A map is a slice of a tensor's first dimension: a channel of [c, h, w], a single number of a flat cut. Where several
 tensors cross, the choice is made in each by itself: sizes in different layers cannot be compared.
@@ -30,8 +30,11 @@ from unsmash.split.shield import Fitting, Shield, Site, Smashed, count
 ROUNDING, IMPOSSIBLE = 1e-4, -1e7
 """Distance, as a share of their size, at which two numbers are still the same; log-likelihood of each map lacking"""
 
-MIXED, SCORED = 100, 1024
-"""Training steps by which learned maps are no longer mixed at random; images by which a trained network's are scored"""
+MIXED = 20
+"""Training steps by which learned maps are no longer mixed at random"""
+
+SCORED, ROUNDS = 512, 16
+"""Training images by which the maps of a trained network are chosen, and in how many rounds"""
 
 
 class Subset(Defence):
@@ -153,21 +156,17 @@ class LearnedShield(FewerMaps):
         return tuple(part * _wide(gate[None], part) for part, gate in zip(z, gates, strict=True))
 
     def fit(self, fitting: Fitting) -> None:
-        """On a trained network: the mean of |Σ z·∂loss/∂z|, what the loss changes by when a map falls silent."""
+        """On a trained network: from no maps at all, those are added that lower the loss most, to first order."""
         if not fitting.trained:
             return
-        order = torch.randperm(len(fitting.images), generator=fitting.lab.generator("scores"))[:SCORED]
-        totals = [torch.zeros_like(score) for score in self.scores]
-        for rows in order.split(128):
-            z = tuple(part.detach().requires_grad_() for part in fitting.entering(fitting.images[rows]))
-            logits = fitting.answer(z)
-            labels = fitting.labels[rows].to(logits.device)
-            labels = torch.where(labels < 0, logits.argmax(1), labels)
-            loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-            for total, part, slope in zip(totals, z, torch.autograd.grad(loss, z), strict=True):
-                total += (part.detach() * slope).reshape(*part.shape[:2], -1).sum(2).abs().sum(0)
-        for score, total in zip(self.scores, totals, strict=True):
-            score.data.copy_(total / len(order))
+        rows = torch.randperm(len(fitting.images), generator=fitting.lab.generator("scores"))[:SCORED]
+        ranks = [torch.zeros_like(score) for score in self.scores]
+        for left in range(ROUNDS, 0, -1):
+            for rank, keep, gain in zip(ranks, self.keeps, _gains(fitting, rows, ranks), strict=True):
+                wanted = keep * (ROUNDS + 1 - left) // ROUNDS - int((rank > 0).sum())
+                rank[gain.masked_fill(rank > 0, -math.inf).topk(wanted).indices] = left
+        for score, rank in zip(self.scores, ranks, strict=True):
+            score.data.copy_(rank)
 
     def confine(self, region: Region) -> Region:
         """All facts: what is left out is zero for every input."""
@@ -179,6 +178,19 @@ class LearnedShield(FewerMaps):
         """How many were chosen, and on what."""
         told = ", ".join(f"{keep} of {len(score)}" for keep, score in zip(self.keeps, self.scores, strict=True))
         return f"Sends {told} feature maps, chosen on the training images"
+
+
+def _gains(fitting: Fitting, rows: Tensor, ranks: Sequence[Tensor]) -> list[Tensor]:
+    """How much less the loss would be for each map, to first order, where those of a rank above zero are sent."""
+    gains = [torch.zeros_like(rank) for rank in ranks]
+    for some in rows.split(128):
+        z = fitting.entering(fitting.images[some])
+        sent = tuple((p * _wide(r[None] > 0, p)).detach().requires_grad_() for p, r in zip(z, ranks, strict=True))
+        logits, labels = fitting.answer(sent), fitting.labels[some].to(ranks[0].device)
+        loss = nn.functional.cross_entropy(logits, torch.where(labels < 0, fitting.answer(z).argmax(1), labels))
+        for gain, part, slope in zip(gains, z, torch.autograd.grad(loss, sent), strict=True):
+            gain -= (part.detach() * slope).reshape(*part.shape[:2], -1).sum((0, 2))
+    return gains
 
 
 class LargestShield(FewerMaps):

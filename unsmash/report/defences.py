@@ -12,6 +12,8 @@ COSTS = {
     "training": "makes the training longer",
     "minutes": "a training of its own, of minutes",
 }
+"""Each cost class in words"""
+
 WHEN = {"always": "in training and at inference", "inference": "at inference, on the trained model"}
 
 

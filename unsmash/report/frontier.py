@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from unsmash.frontier import Frontier, found
-from unsmash.records import Word, dumps
+from unsmash.plain import dumps
+from unsmash.records import Word
 from unsmash.report.defences import COSTS
 from unsmash.report.frontier_findings import chart_heading, count_of, finished, headline, lines, share_of
 from unsmash.report.frontier_table import COLUMNS, caption, settings

@@ -15,8 +15,9 @@ from markupsafe import Markup, escape
 from unsmash.frontier import Curve, Frontier, Row
 from unsmash.report.words import bare, percent, points, span, whole
 
-UNIT = 0.005
-"""Accuracy lost, as a share, below which the axis is nearly even and above which it is logarithmic"""
+UNIT, PARTS = 0.005, 40
+"""Accuracy lost, as a share, below which the axis is nearly even and above which it is logarithmic; a wide
+range has its own, of which it holds so many"""
 WIDEST = 0.02
 """Least accuracy range drawn, so that settings that differ by nothing are not drawn far apart"""
 LOW = 0.20
@@ -68,8 +69,9 @@ class Scales:
 
     def x(self, accuracy: float) -> float:
         """From the worst accuracy at the left to the best at the right, stretched near the best."""
-        reach = math.log1p((self.best - self.worst) / UNIT)
-        lost = math.log1p(max(self.best - accuracy, 0.0) / UNIT)
+        unit = max(UNIT, (self.best - self.worst) / PARTS)
+        reach = math.log1p((self.best - self.worst) / unit)
+        lost = math.log1p(max(self.best - accuracy, 0.0) / unit)
         inner = self.sheet.right - self.sheet.left - 44
         return self.sheet.right - 22 - inner * lost / reach
 

@@ -70,7 +70,8 @@ def chart_heading(frontier: Frontier) -> str:
         return "What each setting costs, and what it gives away"
     low = [row for row in rows if row.word == "passes"]
     if not low:
-        return "No setting stays within your limit"
+        shown = "stays" if all(row.word == "leaks" for row in rows) else "is shown to stay"
+        return f"No setting {shown} within your limit"
     first = f"{_capital(spell(len(low)))} of {spell(len(rows))} settings stay{'s' * (len(low) == 1)} within your limit"
     if frontier.chosen != "identification" or any(row.gallery is None for row in low):
         return first

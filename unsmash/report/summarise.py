@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from unsmash.errors import RecordError
-from unsmash.records import Run, Verdict, dumps
+from unsmash.plain import dumps
+from unsmash.records import Run, Verdict
 from unsmash.report.adversaries import adversaries, limit_column, squares
 from unsmash.report.audits import audits
 from unsmash.report.axis import axis

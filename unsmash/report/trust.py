@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unsmash.records import Result
-from unsmash.report.evidence import HEADLINE, PROVEN, Evidence, counted, seen, share
+from unsmash.report.evidence import HEADLINE, PROVEN, Evidence, counted, seen, share, unaware
 from unsmash.report.parts import Check, Section
 from unsmash.report.proofs import why_nothing
 from unsmash.report.words import decimal, listed, lower_first, no_more, percent, plural, spell, whole
@@ -41,6 +41,7 @@ def strong(evidence: Evidence) -> Check:
         for result in evidence.results
         if result.role == "attack"
         and not result.failure
+        and not unaware(result)
         and (result.card.strong is False or result.card.beats_ridge is False)
     ]
     aside = f" Not counted: {listed(result.title for result in weak)}." if weak else ""

@@ -45,6 +45,8 @@ def opacus(part: str) -> Any:
 def reached_parameters(model: SplitModel, x: Tensor, lab: Lab) -> list[nn.Parameter]:
     """The parameters that the loss depends on, on images [n, c, h, w].
 
+    Records must keep to themselves. This sees any smooth way of mixing them, not a path chosen by the whole batch.
+
     Raises:
         ConfigError: records do not keep to themselves: one's loss depends on another, or a buffer remembers them.
     """
@@ -72,16 +74,17 @@ def choose(model: SplitModel, reached: list[nn.Parameter], x: Tensor, lab: Lab) 
     Raises:
         ConfigError: neither does.
     """
-    why = ""
+    refused = refusal("no way of clipping was tried")
     for clipping in get_args(Clipping):
         try:
-            with hooked(model, reached, clipping, 1.0) as model_, lab.seeded("probe"):
-                why = _escapes(model_, x)
-        except Exception as error:  # opacus meets what it does not know in many ways, and each of them means no
-            why = f"opacus cannot follow it ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-        if not why:
+            with hooked(model, reached, clipping, 1.0) as private, lab.seeded("probe"):
+                _demand_all(private, x)
             return clipping
-    raise refusal(why)
+        except ConfigError as error:
+            refused = error
+        except Exception as error:  # opacus meets what it does not know in many ways, and each of them means no
+            refused = refusal(f"opacus cannot follow it ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
+    raise refused
 
 
 @contextlib.contextmanager
@@ -125,21 +128,20 @@ def _losses(model: nn.Module, x: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits, labels, reduction="none")
 
 
-def _escapes(model: Any, x: Tensor) -> str:
-    """What the hooks miss of the gradients that plain autograd finds, record by record; empty when nothing."""
-    named = model.trained()
-    losses = _losses(model, x)
-    model.disable_hooks()
+def _demand_all(private: Any, x: Tensor) -> None:
+    """Nothing of the gradients that plain autograd finds, record by record, may be missing from what the hooks see."""
+    named = private.trained()
+    losses = _losses(private, x)
+    private.disable_hooks()
     each = [torch.autograd.grad(loss, [*named.values()], retain_graph=True, materialize_grads=True) for loss in losses]
-    model.enable_hooks()
+    private.enable_hooks()
     losses.mean().backward()
-    for name, found, *gradients in zip(named, model.samples(), *each, strict=True):
+    for name, found, *gradients in zip(named, private.samples(), *each, strict=True):
         wanted = torch.stack(gradients)
-        if model.clipping == "ghost":  # which knows lengths only; in double, for float32 loses 1e-3 of a long sum
+        if private.clipping == "ghost":  # which knows lengths only; in double, for float32 loses 1e-3 of a long sum
             wanted = torch.linalg.vector_norm(wanted.flatten(1), dim=1, dtype=torch.float64)
         if found.shape != wanted.shape or (found - wanted).abs().max() > ROUNDING * wanted.abs().max() + 1e-7:
-            return f"part of the gradient of {name!r} would escape the clip"
-    return ""
+            raise refusal(f"part of the gradient of {name!r} would escape the clip")
 
 
 class _Hooked(nn.Module):

@@ -20,7 +20,10 @@ RATE = 3e-3
 """Peak learning rate where a shield is trained around a trained network"""
 
 BATCH = 64
-"""Images a step there"""
+"""Images a step there, fewer where that would make less than 32 steps of a pass"""
+
+RIDGE = 1e-2
+"""Penalty of the regression that a head starts from, in units of the images' mean squared distance from their mean"""
 
 ENOUGH = 2000
 """Training images that starts and ranges are taken from"""
@@ -76,6 +79,23 @@ class Head(nn.Module):
         outputs: Tensor = self.layers(self.grid.rows(z))
         return outputs
 
+    def reached(self, z: Smashed) -> Tensor:
+        """What the last layer is given."""
+        rows: Tensor = self.layers[:-1](self.grid.rows(z))
+        return rows
+
+    @torch.no_grad()
+    def start(self, z: Smashed, outputs: Tensor) -> None:
+        """Let the last layer come as near to these outputs [n, outputs] as ridge regression does."""
+        rows, last = self.reached(z).double(), self.layers[-1]
+        mean, wanted = rows.mean(0), outputs.double()
+        centred = rows - mean
+        gram = centred @ centred.T  # as many equations as images, however wide the cut
+        ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
+        weight = torch.linalg.solve(gram + ridge, wanted - wanted.mean(0)).T @ centred
+        last.weight.copy_(weight)
+        last.bias.copy_(wanted.mean(0) - weight @ mean)
+
 
 class Table(nn.Module):
     """Numbers [n, inputs] → the smashed data's shapes, on the server: of a symbol or of weights over symbols, what the
@@ -117,14 +137,19 @@ def known(fitting: Fitting, z: Smashed, labels: Tensor) -> Tensor:
     """The labels, and where there is none the trained network's own answer."""
     if not fitting.trained or (labels >= 0).all():
         return labels
-    answers = torch.cat([fitting.answer(tuple(part[rows] for part in z)).argmax(1) for rows in _rows(len(labels))])
-    return torch.where(labels >= 0, labels, answers)
+    return torch.where(labels >= 0, labels, answers(fitting, z).argmax(1))
+
+
+@torch.no_grad()
+def answers(fitting: Fitting, z: Smashed) -> Tensor:
+    """The network's own logits for what reached the shield."""
+    return torch.cat([fitting.answer(tuple(part[rows] for part in z)) for rows in _rows(len(z[0]))])
 
 
 def learn(shield: Shield, fitting: Fitting, epochs: int) -> None:
     """Train a shield by cross-entropy and its penalty around the trained network, on gently moved training images."""
     parameters = [parameter for parameter in shield.parameters() if parameter.requires_grad]
-    steps = epochs * -(-len(fitting.images) // BATCH)
+    steps = epochs * -(-len(fitting.images) // _batch(fitting))
     optimiser = Optimiser(parameters, RATE, steps)
     shield.train()
     for x, y in fitting.lab.track(_batches(fitting, epochs), "fit", total=steps):
@@ -142,8 +167,12 @@ def learn(shield: Shield, fitting: Fitting, epochs: int) -> None:
 def _batches(fitting: Fitting, epochs: int) -> Iterator[tuple[Tensor, Tensor]]:
     draw, device = fitting.lab.generator("order"), fitting.lab.device
     for _ in range(epochs):
-        for index in torch.randperm(len(fitting.images), generator=draw).split(BATCH):
+        for index in torch.randperm(len(fitting.images), generator=draw).split(_batch(fitting)):
             yield jitter(fitting.images[index].to(device), draw), fitting.labels[index].to(device)
+
+
+def _batch(fitting: Fitting) -> int:
+    return min(BATCH, max(2, len(fitting.images) // 32))
 
 
 def _rows(total: int) -> list[slice]:

@@ -1,7 +1,8 @@
 """Distance correlation as a training penalty, measured: `python benchmarks/distance_correlation.py [forms|step]…`.
 
-Forward and backward in z, float32, one thread. Each repeat runs every form in turn and compares within it; the least
-favourable repeat is the claim, the median stands beside it.
+Forward and backward in z, float32, one thread. Times are the process's own (on a shared machine, wall time is mostly
+the others'). Each repeat runs every form in turn and compares within it; the least favourable repeat is the claim, the
+median stands beside it.
 """
 
 from __future__ import annotations
@@ -139,10 +140,10 @@ def interleaved(runs: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
 
 
 def timed(run: Callable[[], None]) -> float:
-    """Wall time in seconds."""
-    start = time.perf_counter()
+    """Processor time in seconds."""
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def milliseconds(times: list[float]) -> str:

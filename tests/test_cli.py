@@ -186,7 +186,10 @@ def test_a_report_without_images_holds_none(
     assert sizes[0] > sizes[1] == 0
 
 
-@pytest.mark.parametrize("words", [(), ("attacks",), ("decoder",), ("data",), ("defences",), ("model",)])
+@pytest.mark.parametrize(
+    "words",
+    [(), ("attacks",), ("attack",), ("decoder",), ("data",), ("defences",), ("defence",), ("model",), ("models",)],
+)
 def test_kinds_describes_components(tell: Tell, words: tuple[str, ...]) -> None:
     from unsmash.component import discover
     from unsmash.experiment import FAMILIES
@@ -195,12 +198,40 @@ def test_kinds_describes_components(tell: Tell, words: tuple[str, ...]) -> None:
     text = tell("kinds", *words)
     assert text.code == 0
     every = {(family, kind) for family, (package, base) in FAMILIES.items() for kind in discover(package, base)}
-    assert {(row["family"], row["kind"]) for row in rows} == {pair for pair in every if not words or words[0] in pair}
+    plural = {"attack": "attacks", "defence": "defences", "models": "model"}
+    wanted = {plural.get(word, word) for word in words}
+    assert {(row["family"], row["kind"]) for row in rows} == {pair for pair in every if not words or wanted & {*pair}}
     for row in rows:
         assert row["summary"]
         assert row["kind"] in text.out
         for field in row["settings"] if words else ():
             assert field["name"] in text.out
+
+
+@pytest.mark.parametrize("words", [("defence",), ("codebook",)])
+def test_kinds_tells_of_each_defence_what_it_is_worth(tell: Tell, words: tuple[str, ...]) -> None:
+    from unsmash.component import discover
+    from unsmash.defences.base import Defence
+
+    rows, text = json.loads(tell("kinds", *words, "--json").out), tell("kinds", *words).out
+    classes = discover("unsmash.defences", Defence)
+    assert rows
+    for row in rows:
+        cls = classes[row["kind"]]
+        said = {"source": cls.source, "guarantee": cls.guarantee, "cost": cls.cost, "protects": cls.protects}
+        assert {name: row[name] for name in said} == said
+        for name, value in said.items():
+            assert f"{name}: {value}" in text
+
+
+def test_kinds_keeps_one_line_for_each_and_says_what_defences_prove_and_cost(tell: Tell) -> None:
+    rows, lines = json.loads(tell("kinds", "--json").out), tell("kinds").out.splitlines()
+    said = {line.split()[0]: line for line in lines if line.startswith("  ")}
+    assert len([line for line in lines if line.startswith("  ")]) == len(rows)
+    for row in rows:
+        assert row["summary"] in said[row["kind"]]
+        proved = f"Proved: {row['guarantee']}. Cost: {row['cost']}." if row["family"] == "defences" else ""
+        assert said[row["kind"]].endswith(proved or row["summary"])
 
 
 def test_cuts_lists_places_with_their_sizes(tell: Tell) -> None:

@@ -92,6 +92,23 @@ def test_an_attack_that_did_not_finish_is_no_pass() -> None:
     assert found.reasons == ("2 attacks did not finish",)
 
 
+@pytest.mark.parametrize("card", [builders.STRONG, Card(strong=True, beats_ridge=False), Card(strong=False)])
+def test_an_attack_that_does_not_know_the_defence_never_makes_a_pass_nor_stands_in_its_way(card: Card) -> None:
+    unaware = replace(attack("unaware", 0, card=card), settings={"aware": False})
+    aware = replace(attack("decoder", 0), settings={"aware": True})
+    assert word(unaware) == "inconclusive"
+    assert word(attack("ridge", 0), unaware) == "passes"
+    assert word(aware, unaware) == "passes"
+    found = judge([builders.run([unaware])])
+    assert found.reasons == ("only attacks that do not know the defence were tried",)
+    assert word(attack("ridge", 0), replace(unaware, failure="x", scores={})) == "inconclusive"
+
+
+def test_an_attack_that_does_not_know_the_defence_leaks_like_any_other() -> None:
+    unaware = replace(attack("unaware", 60), settings={"aware": False})
+    assert word(attack("ridge", 0), unaware) == "leaks"
+
+
 def test_no_attack_at_all_is_no_pass() -> None:
     assert word() == "inconclusive"
     assert word(attack("mean_image", 0, threat="", role="floor")) == "inconclusive"

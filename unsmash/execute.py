@@ -79,9 +79,7 @@ class Executor(Protocol):
         ...
 
 
-def carry_out(
-    jobs: Sequence[Job], executor: Executor, slots: int, begun: Callable[[Job], None] = lambda job: None
-) -> Iterator[Outcome]:
+def carry_out(jobs: Sequence[Job], executor: Executor, slots: int, begun: Callable[[Job], object]) -> Iterator[Outcome]:
     """Carry out all jobs, as many at a time as there are slots, and give each one's outcome when it is there.
 
     A job whose process died may have been the one that was killed or its neighbour: each is tried again alone.
@@ -96,7 +94,6 @@ def carry_out(
             running[executor.submit(job)] = job
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             job = running.pop(future)
-            made |= job.rests
             try:
                 outcome = future.result()
             except BrokenExecutor:
@@ -106,6 +103,7 @@ def carry_out(
                     continue
                 told = "its process died, twice; was memory short? With fewer --workers each has more"
                 outcome = Outcome(job.name, failure=Failure("BrokenExecutor", told, "start"))
+            made |= job.rests
             yield outcome
 
 

@@ -118,6 +118,14 @@ def test_a_run_that_sends_symbols_already_is_not_told_to() -> None:
         assert "--seeds" in near[0].command
 
 
+def test_a_run_that_sends_more_symbols_than_labels_is_told_to_send_the_label() -> None:
+    defences = [{"kind": "codebook", "symbols": "levels"}]
+    one = sample.run(experiment={"defences": defences}, command="unsmash audit --defence codebook:symbols=levels")
+    one = sample.defended(one, replace(CODEBOOK, label="codebook(symbols=levels)"))
+    first = body([one], sample.verdict("leaks", [one])).audits.suggestions[0]
+    assert first.command == "unsmash audit --defence codebook"
+
+
 def test_an_answer_that_alone_is_over_the_limit_is_said_to_be() -> None:
     first = suggested("leaks", limit=0.01)[0]
     assert "by itself identifies 2.0\u202f% of 500, over your limit" in first.why

@@ -5,8 +5,11 @@ What reaches the shield is modelled by a mixture of Gaussians in each class. Wit
 beyond its class and component. It is paid for, so the features of one component draw together: what they differ in
 drowns in the noise. The bound holds for the variances of all images; a batch only estimates them.
 
-Where the paper runs k-means over all features every epoch, centroids and variances here move with the batches. Without
-momentum and with one component they are the batch's own, which is the formula as it stands.
+Two departures. Where the paper runs k-means over all features every epoch, centroids and variances here move with the
+batches; without momentum and with one component they are the batch's own, the formula as it stands. And the price is
+`patient`: what tells two images of a class apart is charged as far as both are seen, under the noise, to be of that
+class. At full price from the start the device learns first to send the same for every image, from where no slope leads
+back; charged so, it learns the classes first, and pays in full once they stand apart.
 """
 
 from __future__ import annotations
@@ -29,6 +32,10 @@ PATIENCE = 32
 """Images of its class, times the components, that may pass by a centroid before it is placed anew"""
 
 
+MANY = 0.2
+"""Share of images alone of their component in their batch from which the note warns"""
+
+
 class Cem(Defence):
     """Adds weight · what the release tells beyond the class, under noise of deviation σ, to the loss."""
 
@@ -41,6 +48,9 @@ class Cem(Defence):
     """Gaussians in each class's mixture; what tells them apart is not charged for"""
     momentum: float = Field(0.0, ge=0, lt=1)
     """Share of its old value that a centroid or variance keeps in each batch; 0: each batch by itself"""
+
+    patient: bool = True
+    """Charges for a class as far as it is told from the others under the noise; false: in full from the first batch"""
 
     after_training: ClassVar[bool] = False
     source: ClassVar[str] = "Xia et al., CVPR 2025"
@@ -70,6 +80,8 @@ class Cem(Defence):
 class CemShield(Shield):
     """The identity, with a penalty on how much images of one component differ."""
 
+    seen: Tensor
+    alone: Tensor
     means: Tensor
     variances: Tensor
     idle: Tensor
@@ -78,6 +90,8 @@ class CemShield(Shield):
         super().__init__()
         self.made, self.classes = made, site.classes
         rows = site.classes * made.components
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+        self.register_buffer("alone", torch.zeros((), dtype=torch.long))
         # of use in training only, so not part of what is saved
         self.register_buffer("means", torch.zeros(rows, site.numbers), persistent=False)
         self.register_buffer("variances", torch.zeros(rows, site.numbers), persistent=False)
@@ -95,11 +109,24 @@ class CemShield(Shield):
         # the value is that of the running variances, the slope that of this batch's
         variances = own + (keep * (self.variances[present] - own)).detach()
         if self.training:
+            self.seen += len(rows)
+            self.alone += (count == 1).sum()
             self.means[present], self.variances[present] = means, variances.detach()
             self.idle += nn.functional.one_hot(y, self.classes).sum(0).repeat_interleave(self.made.components)
             self.idle[present] = 0
         nats = 0.5 * (variances / self.made.sigma**2).log1p().sum(1)
+        if self.made.patient:
+            nats = nats * (share @ self._told(rows.detach(), means, present, y) / count)[:, 0].square()
         return self.made.weight * (nats * count[:, 0]).sum() / len(rows)
+
+    @torch.no_grad()
+    def _told(self, rows: Tensor, means: Tensor, present: Tensor, y: Tensor) -> Tensor:
+        """How surely each image's class is seen from it under the noise, 0 at chance and 1 for certain: [n, 1]."""
+        classes = present // self.made.components
+        likely = (-torch.cdist(rows, means).square() / (2 * self.made.sigma**2)).softmax(1)
+        own = (likely * (classes == y[:, None])).sum(1, keepdim=True)
+        chance = 1 / len(classes.unique())
+        return ((own - chance) / max(1 - chance, 1e-6)).clamp(min=0)
 
     @property
     def _patience(self) -> int:
@@ -117,3 +144,13 @@ class CemShield(Shield):
         mine = y[:, None] * k + torch.arange(k, device=y.device)
         far = torch.stack([(rows - self.means[one]).square().sum(1) for one in mine.T], 1)
         return mine.gather(1, far.masked_fill(~placed[mine], torch.inf).argmin(1, keepdim=True))[:, 0]
+
+    def note(self) -> str:
+        """A warning where most batches had too few images of a class to see them differ."""
+        share = self.alone.item() / max(self.seen.item(), 1)
+        if self.made.momentum or share < MANY:
+            return ""
+        return (
+            f"{share:.0%} of the training images were alone of their class in their batch, and cost nothing: CEM needs "
+            f"larger batches or momentum"
+        )

@@ -30,11 +30,8 @@ from unsmash.split.shield import Fitting, Shield, Site, Smashed, count
 ROUNDING, IMPOSSIBLE = 1e-4, -1e7
 """Distance, as a share of their size, at which two numbers are still the same; log-likelihood of each map lacking"""
 
-MIXED = 20
-"""Training steps by which learned maps are no longer mixed at random"""
-
-SCORED, ROUNDS = 512, 16
-"""Training images by which the maps of a trained network are chosen, and in how many rounds"""
+MIXED, SCORED, ROUNDS = 20, 512, 16
+"""Training steps that mix learned maps; images by which those of a trained network are chosen, in so many rounds"""
 
 
 class Subset(Defence):
@@ -70,19 +67,20 @@ class Subset(Defence):
             return FixedShield(site.shapes, keeps, lab.generator("choice"))
         if self.choose == "learned":
             return LearnedShield(site.shapes, keeps, lab.generator("choice"))
-        key = device_key(lab, self.choose == "keyed")
-        return LargestShield(keeps) if self.choose == "topk" else RandomShield(keeps, key)
+        if self.choose == "topk":
+            return LargestShield(site.shapes, keeps)
+        return RandomShield(site.shapes, keeps, key=device_key(lab, self.choose == "keyed"))
 
 
 class FewerMaps(Shield):
-    """Some maps of each tensor; where others are left out, their places hold zeros."""
+    """Some maps of each tensor, the places of the others hold zeros."""
 
     indexed = True
     """The choice differs from one image to the next, so it is sent along"""
 
-    def __init__(self, keeps: Sequence[int]) -> None:
-        super().__init__()
-        self.keeps = tuple(keeps)
+    def __init__(self, shapes: Sequence[tuple[int, ...]], keeps: Sequence[int], **more: bytes) -> None:
+        super().__init__(**more)
+        self.shapes, self.keeps = tuple(shapes), tuple(keeps)
 
     def wire_bits(self, before: float, z: Smashed, release: Smashed) -> float:
         """The maps kept, with a number or a bit for each map that says which, whichever is shorter."""
@@ -97,8 +95,7 @@ class FixedShield(FewerMaps):
     indexed = False
 
     def __init__(self, shapes: Sequence[tuple[int, ...]], keeps: Sequence[int], draw: torch.Generator) -> None:
-        super().__init__(keeps)
-        self.shapes = tuple(shapes)
+        super().__init__(shapes, keeps)
         for place, (shape, keep) in enumerate(zip(shapes, keeps, strict=True)):
             self.register_buffer(f"chosen_{place}", torch.randperm(shape[0], generator=draw)[:keep].sort().values)
 
@@ -127,12 +124,10 @@ class LearnedShield(FewerMaps):
     """The maps with the highest scores, zeros elsewhere. Scores are trained with the network, or measured on it."""
 
     indexed = False
-    taken: Tensor
 
     def __init__(self, shapes: Sequence[tuple[int, ...]], keeps: Sequence[int], draw: torch.Generator) -> None:
-        super().__init__(keeps)
-        self.shapes = tuple(shapes)
-        self.register_buffer("taken", torch.zeros((), dtype=torch.long))  # steps of training
+        super().__init__(shapes, keeps)
+        self.taken = 0  # steps of training
         # all but equal at first, so that the training decides
         self.scores = nn.ParameterList([0.01 * torch.randn(shape[0], generator=draw) for shape in shapes])
 
@@ -146,9 +141,8 @@ class LearnedShield(FewerMaps):
 
         The first steps of training mix the maps, or the server never learns what those left out would have been worth.
         """
-        mixing = 1 - self.taken.item() / MIXED if self.training else 0.0
+        mixing, gates = 1 - self.taken / MIXED if self.training else 0.0, []
         self.taken += self.training
-        gates = []
         for score, keep in zip(self.scores, self.keeps, strict=True):
             lots = score + mixing * torch.randn_like(score) if mixing > 0 else score
             soft = score.sigmoid()
@@ -161,10 +155,10 @@ class LearnedShield(FewerMaps):
             return
         rows = torch.randperm(len(fitting.images), generator=fitting.lab.generator("scores"))[:SCORED]
         ranks = [torch.zeros_like(score) for score in self.scores]
-        for left in range(ROUNDS, 0, -1):
+        for turn in range(1, ROUNDS + 1):
             for rank, keep, gain in zip(ranks, self.keeps, _gains(fitting, rows, ranks), strict=True):
-                wanted = keep * (ROUNDS + 1 - left) // ROUNDS - int((rank > 0).sum())
-                rank[gain.masked_fill(rank > 0, -math.inf).topk(wanted).indices] = left
+                wanted = keep * turn // ROUNDS - int(rank.sum())
+                rank[gain.masked_fill(rank > 0, -math.inf).topk(wanted).indices] = 1
         for score, rank in zip(self.scores, ranks, strict=True):
             score.data.copy_(rank)
 
@@ -175,21 +169,21 @@ class LearnedShield(FewerMaps):
         return replace(region, sides=tuple(sides), l2=region.radius_l2(), hull=0, hull_radius=0.0)
 
     def note(self) -> str:
-        """How many were chosen, and on what."""
-        told = ", ".join(f"{keep} of {len(score)}" for keep, score in zip(self.keeps, self.scores, strict=True))
-        return f"Sends {told} feature maps, chosen on the training images"
+        """What the choice was made on."""
+        return f"Feature maps sent: {' and '.join(map(str, self.keeps))}, chosen on the training images"
 
 
 def _gains(fitting: Fitting, rows: Tensor, ranks: Sequence[Tensor]) -> list[Tensor]:
-    """How much less the loss would be for each map, to first order, where those of a rank above zero are sent."""
+    """How much less the loss would be with each map, to first order, where those of rank 1 are sent already."""
     gains = [torch.zeros_like(rank) for rank in ranks]
     for some in rows.split(128):
-        z = fitting.entering(fitting.images[some])
-        sent = tuple((p * _wide(r[None] > 0, p)).detach().requires_grad_() for p, r in zip(z, ranks, strict=True))
-        logits, labels = fitting.answer(sent), fitting.labels[some].to(ranks[0].device)
-        loss = nn.functional.cross_entropy(logits, torch.where(labels < 0, fitting.answer(z).argmax(1), labels))
-        for gain, part, slope in zip(gains, z, torch.autograd.grad(loss, sent), strict=True):
-            gain -= (part.detach() * slope).reshape(*part.shape[:2], -1).sum((0, 2))
+        z = tuple(part.detach() for part in fitting.entering(fitting.images[some]))
+        sent = tuple((part * _wide(rank[None], part)).requires_grad_() for part, rank in zip(z, ranks, strict=True))
+        labels = fitting.labels[some].to(z[0].device)
+        labels = torch.where(labels < 0, fitting.answer(z).argmax(1), labels)
+        slopes = torch.autograd.grad(nn.functional.cross_entropy(fitting.answer(sent), labels), sent)
+        for gain, part, slope in zip(gains, z, slopes, strict=True):
+            gain -= (part * slope).reshape(*part.shape[:2], -1).sum((0, 2))
     return gains
 
 
@@ -205,17 +199,16 @@ class LargestShield(FewerMaps):
 class RandomShield(FewerMaps, DrawnShield):
     """Maps drawn afresh for every query, or by a key for every input; zeros elsewhere."""
 
-    def __init__(self, keeps: Sequence[int], key: bytes = b"") -> None:
-        super().__init__(keeps)
-        self.key = key
-
     def draw(self, quiet: Smashed, generator: torch.Generator | None) -> Smashed:
         """So many of each tensor's maps, all choices alike."""
         lots = (uniform(part.detach().reshape(*part.shape[:2], -1)[..., 0], generator) for part in quiet)
         return tuple(_only(part, lot, keep) for part, lot, keep in zip(quiet, lots, self.keeps, strict=True))
 
     def log_likelihood(self, release: Smashed, z: Smashed) -> Tensor:
-        """The share of choices that give this release, [n, m]; far below where a map sent is not the candidate's."""
+        """The share of choices that give this release, [n, m]; far below where a map sent is not the candidate's.
+
+        Maps are the same where they differ by no more than the rounding of another batch.
+        """
         return torch.stack([_log_share(*one) for one in zip(release, z, self.keeps, strict=True)]).sum(0)
 
     def pool(self, releases: Sequence[Smashed]) -> Smashed:
@@ -229,11 +222,10 @@ def _log_share(sent: Tensor, true: Tensor, keep: int) -> Tensor:
     r, t = (part.double().reshape(*part.shape[:2], -1) for part in (sent, true))
     seen, zero = (r != 0).any(2).double(), (t == 0).all(2).sum(1).double()
     unseen = (keep - seen.sum(1, keepdim=True)).expand(-1, len(zero))
-    lacking = (unseen - zero).clamp(min=0)
     room = torch.maximum(zero.expand_as(unseen), unseen)
     ways = torch.lgamma(room + 1) - torch.lgamma(unseen + 1) - torch.lgamma(room - unseen + 1)
     kept = seen[..., None].expand_as(r).flatten(1)
-    return ways + IMPOSSIBLE * lacking - misfit(r.flatten(1), kept, t.flatten(1))
+    return ways + IMPOSSIBLE * (room - zero) - misfit(r.flatten(1), kept, t.flatten(1))
 
 
 def _only(part: Tensor, ranks: Tensor, keep: int) -> Tensor:
@@ -254,10 +246,7 @@ def _sent(shapes: Sequence[tuple[int, ...]], chosen: Sequence[Tensor]) -> list[b
 
 
 def misfit(sent: Tensor, kept: Tensor, true: Tensor) -> Tensor:
-    """Half the squared distance of the numbers kept to the candidates', in units of rounding: [n, d] × [m, d] → [n, m].
-
-    A test of equality that the rounding of another batch does not upset; float64 loses far less than the unit.
-    """
+    """Half the squared distance of numbers kept to the candidates', in units of rounding: [n, d] × [m, d] → [n, m]."""
     squares = sent.square().sum(1, keepdim=True) - 2 * sent @ true.T + kept @ true.square().T
     size = sent.square().sum(1, keepdim=True) / kept.sum(1, keepdim=True).clamp(min=1)
     return squares.clamp(min=0) / (2 * ROUNDING**2 * size.clamp(min=1e-30))

@@ -30,19 +30,23 @@ def suggestions(evidence: Evidence) -> tuple[Suggestion, ...]:
     word = evidence.verdict.word
     if word == "passes":
         return (_seeds(evidence), *_shallower(evidence))
-    if CODEBOOK in _kinds(evidence):
-        found = (*_coarser(evidence), _seeds(evidence))
+    sent = _symbols(evidence)
+    if sent:
+        found = (*(_coarser(evidence) if sent == "label" else _answer(evidence)), _seeds(evidence))
         return found if word == "leaks" else found[::-1]
     if word == "leaks":
         return (*_answer(evidence), _noise(evidence), *_deeper(evidence))
     return (*_answer(evidence), _seeds(evidence), _noise(evidence))
 
 
-def _kinds(evidence: Evidence) -> set[str]:
-    """Kinds of defence in use."""
-    listed = evidence.run.experiment.get("defences") or ()
+def _symbols(evidence: Evidence) -> str:
+    """What a codebook sends here already: label, levels or prototypes; empty without one."""
+    asked = evidence.run.experiment.get("defences") or ()
+    for one in asked:
+        if isinstance(one, dict) and one.get("kind") == CODEBOOK:
+            return str(one.get("symbols", "label"))
     armed = evidence.run.split.armed if evidence.run.split is not None else ()
-    return {one.kind for one in armed} | {str(one.get("kind")) for one in listed if isinstance(one, dict)}
+    return "label" if any(one.kind == CODEBOOK for one in armed) else ""
 
 
 def _answer(evidence: Evidence) -> tuple[Suggestion, ...]:

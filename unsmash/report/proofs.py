@@ -73,21 +73,24 @@ def proofs(evidence: Evidence) -> Proofs:
 
 def heading(evidence: Evidence) -> str:
     """The proven share as a count, or why there is none."""
-    one, n = evidence.ceiling(1), whole(evidence.n)
+    one = evidence.ceiling(1)
     if one is None:
         return _nothing(evidence)
-    count = _count(evidence, one)
-    most = max((bound.queries for bound in evidence.bounds), default=1)
-    first = f"At most {count} of {n} on average, whoever attacks"
+    first = f"At most {_count(evidence, one)} of {whole(evidence.n)} on average"
+    most = max(bound.queries for bound in evidence.bounds)
     if most == 1:
-        moved = any(threat.frames > 1 for threat in evidence.run.threats)
-        return first.replace(", whoever", " from one message, whoever") if moved else first
+        moved = " from one message" if _frames(evidence) > 1 else ""
+        return f"{first}{moved}, whoever attacks"
     many = evidence.ceiling(most)
     if many is None:
-        return f"At most {count} of {n} on average from one message; from {spell(most)}, nothing is limited"
-    if _count(evidence, many) == count:
-        return f"{first}, and from {spell(most)} messages as from one"
-    return f"{first}; at most {_count(evidence, many)} from {spell(most)} messages"
+        return f"{first} from one message; from {spell(most)}, nothing is limited"
+    if _count(evidence, many) == _count(evidence, one):
+        return f"{first}, whoever attacks, and from {spell(most)} messages as from one"
+    return f"{first}, whoever attacks; at most {_count(evidence, many)} from {spell(most)} messages"
+
+
+def _frames(evidence: Evidence) -> int:
+    return max((threat.frames for threat in evidence.run.threats), default=1)
 
 
 def _count(evidence: Evidence, ceiling: Bound) -> str:
@@ -163,9 +166,8 @@ def _repeats(evidence: Evidence, best: Bound) -> list[str]:
             told.append(f"{spell(k).capitalize()} messages of one image tell no more than one.")
         else:
             told.append(f"With {spell(k)} messages of one image it is {_count(evidence, many)}.")
-    frames = max((threat.frames for threat in evidence.run.threats), default=1)
-    if frames > 1:
-        told.append(f"It does not cover {spell(frames)} moved frames, each of which is an image of its own.")
+    if (frames := _frames(evidence)) > 1:
+        told.append(f"None of this covers {spell(frames)} moved frames, each of which is an image of its own.")
     return told
 
 

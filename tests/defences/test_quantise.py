@@ -102,16 +102,16 @@ def test_the_gradient_passes_straight_through_inside_and_stops_outside() -> None
 
 def test_dither_keeps_the_mean_and_takes_neighbouring_levels_only() -> None:
     shield, z = shield_of(bits=3, low=-2, high=2, dither=True), smashed(10)
-    sent, step = repeat(shield, z, 4000).double(), 4 / 7
+    sent, step = repeat(shield, z, 1500).double(), 4 / 7
     inside = flat(z).double().clamp(-2, 2)
     assert ((sent - inside).abs() < step * (1 + 1e-5)).all()
     way = (inside + 2) / step - ((inside + 2) / step).floor()
-    deviation = step * (way * (1 - way) / 4000).sqrt()
+    deviation = step * (way * (1 - way) / 1500).sqrt()
     score = (sent.mean(0) - inside) / deviation.clamp(min=1e-9)
     assert score[deviation > 1e-4].abs().max() < 4.5
     assert torch.allclose(flat(shield.quiet(z)).double(), inside, atol=1e-6)
     above = (sent > inside).sum(0).flatten().tolist()
-    chances = [stats.binomtest(up, 4000, p).pvalue for up, p in zip(above, way.flatten().tolist(), strict=True)]
+    chances = [stats.binomtest(up, 1500, p).pvalue for up, p in zip(above, way.flatten().tolist(), strict=True)]
     assert min(chances) > 0.001 / len(chances)
 
 
@@ -172,8 +172,8 @@ def test_repeats_of_a_dithered_release_tell_what_lies_between_the_levels() -> No
     z = smashed(5)
     fresh, kept = (shield_of(bits=1, low=-4, high=4, dither=True, memoise=memoise) for memoise in (False, True))
     with Lab().seeded("repeats"):
-        pooled = [flat(shield.pool([shield(z) for _ in range(2000)])) for shield in (fresh, kept)]
-    assert (pooled[0] - flat(z)).square().mean() < 0.02
+        pooled = [flat(shield.pool([shield(z) for _ in range(500)])) for shield in (fresh, kept)]
+    assert (pooled[0] - flat(z)).square().mean() < 0.1
     assert (pooled[1] - flat(z)).square().mean() > 5
     assert all(map(torch.equal, fresh.pool([kept(z)] * 3), kept(z)))
 

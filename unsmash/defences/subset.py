@@ -41,8 +41,8 @@ class Subset(Defence):
     keep: int | None = Field(None, ge=1)
     """Maps sent of each tensor that crosses; unset: half of them"""
     choose: Literal["fixed", "random", "keyed", "topk", "learned"] = "fixed"
-    """fixed: some, once and for all. random: others for every query. keyed: others for every image, by a secret key.
-    topk: each image's largest. learned: those that the task needs most"""
+    """fixed: once and for all. random: for every query. keyed: for every image, by a secret key. topk: each image's
+    largest. learned: those that the task needs most"""
 
     source: ClassVar[str] = "piyushnags/reconstruction (proposed there, never built); He, Zhang & Lee 2020"
     protects: ClassVar[str] = (
@@ -84,9 +84,9 @@ class FewerMaps(Shield):
 
     def wire_bits(self, before: float, z: Smashed, release: Smashed) -> float:
         """The maps kept, with a number or a bit for each map that says which, whichever is shorter."""
-        kept = [(part[0, 0].numel() * keep, part.shape[1], keep) for part, keep in zip(z, self.keeps, strict=True)]
-        which = sum(min(maps, keep * math.ceil(math.log2(maps))) for _, maps, keep in kept) if self.indexed else 0
-        return before * sum(numbers for numbers, *_ in kept) / sum(part[0].numel() for part in z) + which
+        pairs = list(zip(self.shapes, self.keeps, strict=True))
+        which = sum(min(maps, keep * math.ceil(math.log2(maps))) for (maps, *_), keep in pairs) if self.indexed else 0
+        return before * sum(count((keep, *each)) for (_, *each), keep in pairs) / sum(map(count, self.shapes)) + which
 
 
 class FixedShield(FewerMaps):

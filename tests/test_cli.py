@@ -22,6 +22,7 @@ from small import TINY
 
 from unsmash import cli
 from unsmash.data.base import Splits
+from unsmash.errors import TrainingError
 from unsmash.records import load_run
 from unsmash.store import Store
 
@@ -290,6 +291,9 @@ MISUSES: dict[str, tuple[tuple[str, ...], str]] = {
     "shape too small": (("cuts", "splitnn", "--shape", "1x3x3"), "at least 6×6"),
     "one class": (("cuts", "splitnn", "--classes", "1"), "--classes"),
     "cuts of an unknown model": (("cuts", "spiltnn"), "did you mean 'splitnn'"),
+    "sweep of nothing": (("sweep",), "study"),
+    "sweep of no file": (("sweep", "no_such.yaml"), "no_such.yaml"),
+    "no workers": (("sweep", "no_such.yaml", "--workers", "0"), "--workers"),
 }
 
 
@@ -332,6 +336,74 @@ def test_a_study_file_and_flags_make_one_experiment(tell: Tell, tmp_path: Path) 
     assert document["experiment"]["train"]["epochs"] == 1
     assert document["experiment"]["at"] == "fc1"
     assert list(document["attacks"]) == ["ridge"]
+
+
+VARIED = {
+    "data": TINY,
+    "model": "shallow_net",
+    "train": {"epochs": 9},
+    "attacks": ["ridge", "gallery"],
+    "sweep": {"defences": [[], [{"kind": "gaussian", "sigma": 40.0}]]},
+    "variants": [{"name": "mine [b]", "train.epochs": 2}],
+}
+
+
+def test_a_sweep_prints_its_table_and_where_the_page_lies(tell: Tell, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(json.dumps(VARIED))
+    words = ("sweep", "study.yaml", "--set", "train.epochs=1", "--workers", "1", "--no-images")
+    said = tell(*words, "--fail-if", "identification>0.5", "--json")
+    assert said.code == 0, said.err  # one variant is within the budget
+    document = json.loads(said.out)
+    rows = {row["name"]: row for row in document["rows"]}
+    assert set(rows) == {"no defence", "gaussian 40", "mine [b]"}
+    assert [rows[name]["word"] for name in ("no defence", "gaussian 40", "mine [b]")] == ["leaks", "passes", "leaks"]
+    stored = {name: json.loads(tell("show", row["runs"][0], "--json").out) for name, row in rows.items()}
+    # a variant's own settings stand; --set holds for those that have none
+    assert {name: run["experiment"]["train"]["epochs"] for name, run in stored.items()} == {
+        "no defence": 1, "gaussian 40": 1, "mine [b]": 2,
+    }  # fmt: skip
+    assert "3 of 3" in said.err
+    assert "Traceback" not in said.err
+    page = tmp_path / document["report"]
+    assert page.read_text().startswith("<!doctype html>")
+    assert document["command"] == f"unsmash {' '.join(words)} --fail-if 'identification>0.5' --json"
+    assert 'src="data:image' not in (tmp_path / "runs" / rows["mine [b]"]["runs"][0] / "report.html").read_text()
+
+    again = tell(*words, "--fail-if", "identification>0.5")
+    assert again.code == 0
+    assert again.err.count("known, ") == 3
+    assert "mine [b]" in again.out
+    assert "Send only the label: " in again.out  # it costs less than the noise that is good enough
+    assert str(page.relative_to(tmp_path)) in again.out
+    strict = tell(*words, "--fail-if", "identification>0.0001", "--json")
+    assert strict.code == json.loads(strict.out)["exit_code"] != 0
+    assert tell(*words, "--json").code == 0  # without --fail-if the finding is told, not returned
+
+
+def test_a_sweep_of_which_nothing_finished_leaves_with_4(
+    tell: Tell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: Any, **__: Any) -> None:
+        raise TrainingError("the loss is not finite")
+
+    monkeypatch.setattr("unsmash.auditing.measure", measure)
+    (tmp_path / "study.yaml").write_text(json.dumps(VARIED))
+    said = tell("sweep", "study.yaml", "--workers", "1")
+    assert said.code == 4
+    assert "No setting finished" in said.out
+    assert said.out.count("failed in start: the loss is not finite") == 3
+
+
+def test_an_audit_of_a_study_of_several_names_the_sweep_and_the_other_way_round(tell: Tell, tmp_path: Path) -> None:
+    (tmp_path / "several.yaml").write_text(json.dumps(VARIED))
+    (tmp_path / "single.yaml").write_text(json.dumps({"data": TINY}))
+    for words, told in ((("audit", "several.yaml"), "`unsmash sweep"), (("sweep", "single.yaml"), "`unsmash audit`")):
+        said = tell(*words)
+        assert said.code == 2
+        (line,) = [line for line in said.err.splitlines() if line.startswith("unsmash: ")]
+        assert told in line
+        assert not said.out
+    assert not Store(tmp_path / "runs").folders()
 
 
 SAFE = ("--defence", "gaussian:sigma=40")
@@ -502,7 +574,7 @@ def test_every_command_and_option_has_help(name: str, command: Any) -> None:
 
 def test_help_needs_no_torch() -> None:
     """Nor do the commands that only read."""
-    for words in (["--help"], ["audit", "--help"], ["ls"], ["show", "nothing"]):
+    for words in (["--help"], ["audit", "--help"], ["sweep", "--help"], ["ls"], ["show", "nothing"]):
         script = (
             "import sys\nfrom unsmash.cli import main\n"
             f"sys.argv = ['unsmash', *{words}]\n"

@@ -228,6 +228,11 @@ def test_a_fixed_clip_learns_nothing() -> None:
     assert shield.note() == ""
 
 
+def test_noise_on_short_codes_takes_whole_numbers_again() -> None:
+    z = smashed(2)
+    assert shield_of(clip=2).wire_bits(41.0, z, z) == 32 * 41
+
+
 def test_repeats_of_a_memoised_draw_do_not_average_out() -> None:
     z = smashed(4)
     for memoise, left in ((False, 0.01), (True, 0.5)):

@@ -63,7 +63,7 @@ def test_half_is_sent_unless_a_number_is_given(choose: str) -> None:
 @choices
 @pytest.mark.parametrize(("shapes", "fewest"), [(((4, 3, 3), (6,)), 4), (((12,),), 12), (((2, 8, 8),), 2)])
 def test_more_maps_than_there_are_is_refused_in_one_sentence(choose: str, shapes: Any, fewest: int) -> None:
-    with pytest.raises(ConfigError, match=f"1 to {fewest}, the feature maps that cross") as caught:
+    with pytest.raises(ConfigError, match=f"1 to {fewest}, the maps that cross") as caught:
         shield_of(site=Site(shapes, (1, 8, 8), 10), keep=fewest + 1, choose=choose)
     assert "\n" not in str(caught.value)
     assert shield_of(site=Site(shapes, (1, 8, 8), 10), keep=fewest, choose=choose)

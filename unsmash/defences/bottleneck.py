@@ -18,6 +18,7 @@ from unsmash.bounds.regions import Region
 from unsmash.defences.base import Defence
 from unsmash.lab import Lab
 from unsmash.split import Fitting, Shield, Site, Smashed
+from unsmash.split.clip import scaled
 from unsmash.split.heads import Head, Table, learn, sample
 
 SPREAD = 0.5
@@ -71,7 +72,7 @@ class BottleneckShield(Shield):
         if self.made.squash == "tanh":
             return radius * (code / radius).tanh()
         if self.made.squash == "l2":
-            return code * (radius / code.norm(dim=1, keepdim=True).clamp(min=radius))
+            return scaled((code,), radius, 2)[0]
         return code
 
     def receive(self, release: Smashed) -> Smashed:

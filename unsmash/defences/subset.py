@@ -60,8 +60,7 @@ class Subset(Defence):
         """
         fewest = min(shape[0] for shape in site.shapes)
         if self.keep is not None and self.keep > fewest:
-            allowed = f"1 to {fewest}, the feature maps that cross the cut"
-            raise ConfigError("defences.subset.keep", got=self.keep, allowed=allowed)
+            raise ConfigError("defences.subset.keep", got=self.keep, allowed=f"1 to {fewest}, the maps that cross")
         keeps = [self.keep or max(1, shape[0] // 2) for shape in site.shapes]
         if self.choose == "fixed":
             return FixedShield(site.shapes, keeps, lab.generator("choice"))
@@ -230,8 +229,7 @@ def _log_share(sent: Tensor, true: Tensor, keep: int) -> Tensor:
 
 def _only(part: Tensor, ranks: Tensor, keep: int) -> Tensor:
     """The maps of highest rank of each row, zeros elsewhere."""
-    mask = torch.zeros_like(ranks).scatter(1, ranks.topk(keep, 1).indices, 1)
-    return part * _wide(mask, part)
+    return part * _wide(torch.zeros_like(ranks).scatter(1, ranks.topk(keep, 1).indices, 1), part)
 
 
 def _wide(mask: Tensor, part: Tensor) -> Tensor:

@@ -110,6 +110,10 @@ class ClippedShield(DrawnShield):
             return Region(numbers, points, l2=min(kept, self.clip), premises=premises)
         return Region(numbers, points, l1=self.clip, premises=premises)
 
+    def wire_bits(self, before: float, z: Smashed, release: Smashed) -> float:
+        """Every number in full: noise leaves no codes and no zeros that would take fewer bits."""
+        return float(sum(part[0].numel() * part.element_size() * 8 for part in release))
+
     def note(self) -> str:
         """What was learned."""
         if self.clip != "learned" or not math.isfinite(self.radius):

@@ -115,7 +115,16 @@ WORDS: dict[tuple[Any, ...], Any] = {
     ("data", "duplicates"): "stop",
     ("model", "name"): "resnet34",
     ("model", "weights"): "DEFAULT",
+    ("defences", 0, "when"): "inference",
+    ("defences", 1, "when"): "inference",
 }
+
+WITH: dict[str, dict[str, Any]] = {
+    "frames": {"queries": 1},
+    "epsilon": {"clip": 3.0, "scale": None, "sigma": None},
+    "quantile": {"clip": "learned"},
+}
+"""What must stand beside a setting for it to be allowed"""
 
 
 def changed(plain: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
@@ -134,7 +143,14 @@ def test_the_id_changes_with_every_setting() -> None:
     assert {path[:-1] if path[-2:-1] == ("grants",) else path for path in leaves(plain)} == {path for path, _ in others}
     seen = {first.id}
     for path, value in others:
-        one = study(changed(plain, path, value)).experiment
+        raw = changed(plain, path, value)
+        for name, beside in WITH.get(str(path[-1]), {}).items():
+            holder: Any = plain
+            for step in path[:-1]:
+                holder = holder[step]
+            if name in holder:
+                raw = changed(raw, (*path[:-1], name), beside)
+        one = study(raw).experiment
         assert one.id not in seen, path
         seen.add(one.id)
     assert len(seen) > 30
@@ -262,11 +278,11 @@ WRONG: dict[str, tuple[dict[Any, Any], str]] = {
     ),
     "unknown key of a threat": (
         {"threats": [{"name": "a"}, {"querys": 2}]},
-        "threats.1: got 'querys'; allowed: name, grants, queries, asked (did you mean 'queries'?).",
+        "threats.1: got 'querys'; allowed: name, grants, queries, frames, asked (did you mean 'queries'?).",
     ),
     "unknown key of an attack": (
         {"attacks": ["ridge", {"kind": "ridge", "image": 9}]},
-        "attacks.1: got 'image'; allowed: kind, images (did you mean 'images'?).",
+        "attacks.1: got 'image'; allowed: kind, images, draws, aware (did you mean 'images'?).",
     ),
     "a key that is no text": ({1: 2}, "1: got 1; allowed: keys should be strings."),
     "out of range": ({"train": {"epochs": -1}}, f"train.epochs: got -1; {LOW} 0."),

@@ -103,11 +103,11 @@ def test_setting_a_part_of_the_model_keeps_the_model_that_the_data_would_have(da
         ({}, "=3", "--set: got '=3'; allowed: path=value. Write for example --set train.epochs=2"),
         ({}, "a..b=1", "--set: got 'a..b=1'; allowed: path=value. Write for example --set train.epochs=2"),
         ({}, ".a=1", "--set: got '.a=1'; allowed: path=value. Write for example --set train.epochs=2"),
-        ({}, "attacks.9.x=1", "--set: got 'attacks.9.x=1'; allowed: a number from 0 to 3 in place of '9'."),
+        ({}, "attacks.9.x=1", "--set: got 'attacks.9.x=1'; allowed: a number from 0 to 5 in place of '9'."),
         (
             {},
             "attacks.decoder.x=1",
-            "--set: got 'attacks.decoder.x=1'; allowed: a number from 0 to 3 in place of 'decoder'.",
+            "--set: got 'attacks.decoder.x=1'; allowed: a number from 0 to 5 in place of 'decoder'.",
         ),
         ({"seeds": [1]}, "seeds.1=2", "--set: got 'seeds.1=2'; allowed: a number from 0 to 0 in place of '1'."),
         ({"seed": 3}, "seed.x=2", "--set: got 'seed.x=2'; allowed: a path; seed is 3 and has no parts."),

@@ -229,7 +229,8 @@ def config_error(error: ValidationError, path: str, cls: type[BaseModel]) -> Con
     if first["type"] == "missing":
         return ConfigError(place, got="nothing", allowed="a value", hint="It must be given")
     context = first.get("ctx") or {}
-    allowed = context.get("expected") or first["msg"][0].lower() + first["msg"][1:]
+    told = first["msg"].removeprefix("Value error, ")
+    allowed = context.get("expected") or told[0].lower() + told[1:]
     return ConfigError(place, got=got, allowed=str(allowed))
 
 

@@ -195,5 +195,5 @@ def _hasten(raw: dict[str, Any]) -> None:
     own = isinstance(model, dict) and model.get("kind") == "own"
     if isinstance(train, dict) and not own:
         train.setdefault("epochs", 2)
-    attacks = [{"kind": "lookalike"}, {"kind": "ridge"}, dict(QUICK_DECODER), {"kind": "gallery"}]
+    attacks = [dict(QUICK_DECODER) if kind == "decoder" else {"kind": kind} for kind in _default_attacks()]
     raw.setdefault("attacks", attacks)

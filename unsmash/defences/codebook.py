@@ -71,6 +71,7 @@ class Codebook(Defence):
 class CodebookShield(OneAnswer):
     """Smashed data → one symbol, as a one-hot row [n, M]; the server looks the symbol up in a table."""
 
+    smooth = False
     edges: Tensor
 
     def __init__(self, site: Site, made: Codebook, key: bytes = b"") -> None:
@@ -192,6 +193,10 @@ class CodebookShield(OneAnswer):
         least = min(math.log2(self.points), region.log2_points)
         corner = math.sqrt(1 - 1 / self.points)
         return Region(self.points, least, l2=corner, premises=(*region.premises, fact))
+
+    def scatter(self, region: Region) -> Region:
+        """Another symbol at times, but one of the same."""
+        return region
 
     def wire_bits(self, before: float, z: Smashed, release: Smashed) -> float:
         """The symbol's number, in whole bits."""

@@ -17,10 +17,8 @@ from torch import Tensor
 from unsmash.defences.base import Defence
 from unsmash.lab import Lab
 from unsmash.split.drawn import DrawnShield, device_key, uniform
+from unsmash.split.masks import misfit, union
 from unsmash.split.shield import Shield, Site, Smashed, flat
-
-ROUNDING = 1e-4
-"""How far a number kept may lie from a candidate's and still be it, as a share of their size"""
 
 
 class Dropout(Defence):
@@ -84,20 +82,9 @@ class DropoutShield(DrawnShield):
 
     def pool(self, releases: Sequence[Smashed]) -> Smashed:
         """Every number that any release kept: the likeliest input is the one that sent them all."""
-        stacks = (torch.stack(parts) for parts in zip(*releases, strict=True))
-        return tuple(stack.gather(0, stack.abs().argmax(0, keepdim=True))[0] for stack in stacks)
+        return union(releases)
 
     def wire_bits(self, before: float, z: Smashed, release: Smashed) -> float:
         """On the average: what is kept, and one bit for each number or map that says whether it was."""
         units = sum(part.shape[1] if self.maps else part[0].numel() for part in z)
         return min(before, (1 - self.rate) * before + units)
-
-
-def misfit(sent: Tensor, kept: Tensor, true: Tensor) -> Tensor:
-    """Half the squared distance of the numbers kept to the candidates', in units of rounding: [n, d] × [m, d] → [n, m].
-
-    A test of equality that the rounding of another batch does not upset; float64 loses far less than the unit.
-    """
-    squares = sent.square().sum(1, keepdim=True) - 2 * sent @ true.T + kept @ true.square().T
-    size = sent.square().sum(1, keepdim=True) / kept.sum(1, keepdim=True).clamp(min=1)
-    return squares.clamp(min=0) / (2 * ROUNDING**2 * size.clamp(min=1e-30))

@@ -73,6 +73,7 @@ class Quantise(Defence):
 class QuantiseShield(DrawnShield):
     """Levels low + step·k, k = 0 … 2^bits − 1. With dither, what is drawn on is each number clamped to their range."""
 
+    smooth = False
     ends: Tensor
     """[tensors, 2]: lowest and highest level"""
 

@@ -65,6 +65,7 @@ class Simplex(Defence):
 class SimplexShield(OneAnswer):
     """Smashed data → a noisy point [n, K − 1]; the server weighs the vertices by how likely each was meant."""
 
+    smooth = False
     vertices: Tensor
 
     def __init__(self, site: Site, made: Simplex, key: bytes = b"") -> None:

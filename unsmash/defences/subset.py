@@ -25,10 +25,11 @@ from unsmash.defences.base import Defence
 from unsmash.errors import ConfigError
 from unsmash.lab import Lab
 from unsmash.split.drawn import DrawnShield, device_key, uniform
+from unsmash.split.masks import misfit, union
 from unsmash.split.shield import Fitting, Shield, Site, Smashed, count
 
-ROUNDING, IMPOSSIBLE = 1e-4, -1e7
-"""Distance, as a share of their size, at which two numbers are still the same; log-likelihood of each map lacking"""
+IMPOSSIBLE = -1e7
+"""Log-likelihood of each map that a candidate cannot have sent"""
 
 MIXED, SCORED, ROUNDS = 20, 512, 16
 """Training steps that mix learned maps; images by which those of a trained network are chosen, in so many rounds"""
@@ -189,6 +190,8 @@ def _gains(fitting: Fitting, rows: Tensor, ranks: Sequence[Tensor]) -> list[Tens
 class LargestShield(FewerMaps):
     """The maps of largest norm of each image, zeros elsewhere."""
 
+    smooth = False
+
     def forward(self, z: Smashed) -> Smashed:
         """Those maps."""
         sizes = (part.detach().reshape(*part.shape[:2], -1).norm(dim=2) for part in z)
@@ -212,8 +215,7 @@ class RandomShield(FewerMaps, DrawnShield):
 
     def pool(self, releases: Sequence[Smashed]) -> Smashed:
         """Every map that any release holds."""
-        stacks = (torch.stack(parts) for parts in zip(*releases, strict=True))
-        return tuple(stack.gather(0, stack.abs().argmax(0, keepdim=True))[0] for stack in stacks)
+        return union(releases)
 
 
 def _log_share(sent: Tensor, true: Tensor, keep: int) -> Tensor:
@@ -241,10 +243,3 @@ def _sent(shapes: Sequence[tuple[int, ...]], chosen: Sequence[Tensor]) -> list[b
     """Of all numbers that reach the shield, which belong to a map that is sent."""
     kept = [(shape, set(maps.tolist())) for shape, maps in zip(shapes, chosen, strict=True)]
     return [index in maps for shape, maps in kept for index in range(shape[0]) for _ in range(count(shape[1:]))]
-
-
-def misfit(sent: Tensor, kept: Tensor, true: Tensor) -> Tensor:
-    """Half the squared distance of numbers kept to the candidates', in units of rounding: [n, d] × [m, d] → [n, m]."""
-    squares = sent.square().sum(1, keepdim=True) - 2 * sent @ true.T + kept @ true.square().T
-    size = sent.square().sum(1, keepdim=True) / kept.sum(1, keepdim=True).clamp(min=1)
-    return squares.clamp(min=0) / (2 * ROUNDING**2 * size.clamp(min=1e-30))

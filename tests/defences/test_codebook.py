@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -102,8 +103,9 @@ def test_randomised_response_changes_no_gradient() -> None:
         z = smashed(30)[0].requires_grad_()
         with Lab().seeded("draw"):
             (shield((z,))[0] * torch.arange(10.0)).sum().backward()
+        assert z.grad is not None
         found.append(z.grad)
-    assert torch.equal(*found)
+    assert torch.equal(found[0], found[1])
 
 
 def test_the_label_is_the_heads_best() -> None:
@@ -120,7 +122,7 @@ def test_a_level_tells_the_label_and_how_sure_it_is() -> None:
     assert torch.equal(symbol // 4, logits.argmax(1))
     assert (symbol % 4).bincount().tolist() == [100] * 4
     sure = [confidence(logits)[symbol % 4 == level] for level in range(4)]
-    assert all(low.max() <= high.min() for low, high in zip(sure, sure[1:], strict=False))
+    assert all(low.max() <= high.min() for low, high in pairwise(sure))
 
 
 def test_the_edges_of_the_levels_follow_the_confidence_in_training() -> None:
@@ -289,7 +291,7 @@ def trained(digits: Splits, **raw: Any) -> Any:
 
 @pytest.mark.parametrize("when", ["always", "inference"])
 def test_on_real_digits_the_server_reads_the_label_and_loses_nothing(digits: Splits, when: str) -> None:
-    model = trained(digits, when=when, burst=1.0)
+    model = trained(digits, when=when, burst=1.5)
     shield, x, y = model.shield.layers[0], digits.shadow.pixels, digits.shadow.labels
     with torch.no_grad():
         head = shield.head(model.smash(x)).argmax(1)
@@ -302,8 +304,8 @@ def test_on_real_digits_the_server_reads_the_label_and_loses_nothing(digits: Spl
         apart = torch.stack([(shield.place(z) - shield.place(frames[0])).norm(dim=1) for z in frames[1:]])
         own = torch.stack([shield(z)[0].argmax(1) for z in frames])
         kept = torch.stack([release[0].argmax(1) for release in shield.session(frames)])
-    assert (apart <= shield.reach).double().mean() > 0.85
-    assert (own != own[0]).any(0).double().mean() > 4 * (kept != kept[0]).any(0).double().mean()
+    assert (apart <= shield.reach).double().mean() > 0.95
+    assert (own != own[0]).any(0).double().mean() > 2 * (kept != kept[0]).any(0).double().mean()
 
 
 @pytest.mark.parametrize("symbols", ["levels", "prototypes"])
@@ -323,5 +325,5 @@ def test_more_passes_fit_another_shield() -> None:
         shield = armed(epochs=epochs)
         with Lab().seeded("fit"):
             shield.fit(fitting(trained=True))
-        made.append(shield.head.layers[0].weight)
-    assert not torch.equal(*made)
+        made.append(shield.head.last.weight)
+    assert not torch.equal(made[0], made[1])

@@ -87,4 +87,4 @@ def visible(page: Element) -> str:
     shown = [child for child in body.content if not (isinstance(child, Element) and child.tag == "script")]
     heard = [element.attributes[name] for element in page.all("*") for name in ("alt", "aria-label", "title")
              if name in element.attributes]  # fmt: skip
-    return Element("body", {}, [*shown, " ", " ".join([*heard, page.one("title").text])]).text
+    return Element("body", {}, [*shown, " ", " ".join([*heard, page.one("head").one("title").text])]).text

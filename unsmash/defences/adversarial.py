@@ -4,6 +4,7 @@ Before each step of the device the decoder takes steps of its own, on releases c
 weights stand still and the device pays for what it still reconstructs. Paid is the share of the images' variance that
 the decoder explains, never less than 0. So the game is bounded: a decoder worse than the mean image is being misled, it
 does not know less. A fresh attacker would not be misled, and a device that is paid for misleading runs away with it.
+A decoder that learns too slowly is misled all the same, at no price: several steps of a larger one are what protects.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ class Adversarial(Defence):
     """Adds weight · the share of the images that a decoder in the loop explains; sends what reaches it as it is."""
 
     kind: Literal["adversarial"] = "adversarial"
-    weight: float = Field(1.0, gt=0, le=1e6)
+    weight: float = Field(2.0, gt=0, le=1e6)
     """What a perfect decoder costs, in units of the cross-entropy (nats); one no better than the mean image costs 0"""
     rate: float = Field(3e-3, gt=0, le=1)
     """Learning rate of the decoder's Adam"""
-    steps: int = Field(1, ge=1, le=64)
+    steps: int = Field(4, ge=1, le=64)
     """Steps of the decoder for each step of the device"""
-    size: Literal["small", "medium"] = "small"
-    """How large the decoder is"""
+    size: Literal["small", "medium"] = "medium"
+    """How large the decoder is; most of the training's time goes there"""
 
     after_training: ClassVar[bool] = False
     source: ClassVar[str] = "Li et al. (ResSFL), CVPR 2022; Li et al. (DeepObfuscator), IoTDI 2021"
@@ -51,7 +52,7 @@ class Adversarial(Defence):
     )
     guarantee: ClassVar[str] = "none"
     cost: ClassVar[Literal["free", "training", "minutes"]] = "training"
-    tiny: ClassVar[dict[str, object]] = {"steps": 30}
+    tiny: ClassVar[dict[str, object]] = {"steps": 30, "size": "small"}
 
     def arm(self, site: Site, lab: Lab) -> Shield:
         """The decoder, for these shapes and images."""

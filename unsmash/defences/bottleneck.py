@@ -93,7 +93,7 @@ class BottleneckShield(Shield):
         mean, kept = rows.mean(0), min(self.made.numbers, *rows.shape)
         _, scale, axes = torch.pca_lowrank(rows, kept)
         spread = SPREAD * self.made.radius / (math.sqrt(kept) if self.made.squash == "l2" else 1)
-        last = self.encoder.layers[-1]
+        last = self.encoder.last
         last.weight[:kept] = axes.T * spread / (scale / math.sqrt(len(rows))).clamp(min=1e-6)[:, None]
         last.bias.copy_(-last.weight @ mean)
         codes = with_ones(self._squash(self.encoder(z)))

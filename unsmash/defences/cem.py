@@ -7,9 +7,8 @@ drowns in the noise. The bound holds for the variances of all images; a batch on
 
 Two departures. Where the paper runs k-means over all features every epoch, centroids and variances here move with the
 batches; without momentum and with one component they are the batch's own, the formula as it stands. And the price is
-`patient`: what tells two images of a class apart is charged as far as both are seen, under the noise, to be of that
-class. At full price from the start the device learns first to send the same for every image, from where no slope leads
-back; charged so, it learns the classes first, and pays in full once they stand apart.
+`patient`: an image is charged as far as the noise leaves its class apart from the others. At full price from the start
+the device learns to send the same for all images before it learns the classes, from where no slope leads back.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ MOST = 2**27
 PATIENCE = 32
 """Images of its class, times the components, that may pass by a centroid before it is placed anew"""
 
-
 MANY = 0.2
 """Share of images alone of their component in their batch from which the note warns"""
 
@@ -48,7 +46,6 @@ class Cem(Defence):
     """Gaussians in each class's mixture; what tells them apart is not charged for"""
     momentum: float = Field(0.0, ge=0, lt=1)
     """Share of its old value that a centroid or variance keeps in each batch; 0: each batch by itself"""
-
     patient: bool = True
     """Charges for a class as far as it is told from the others under the noise; false: in full from the first batch"""
 
@@ -116,17 +113,18 @@ class CemShield(Shield):
             self.idle[present] = 0
         nats = 0.5 * (variances / self.made.sigma**2).log1p().sum(1)
         if self.made.patient:
-            nats = nats * (share @ self._told(rows.detach(), means, present, y) / count)[:, 0].square()
+            nats = nats * (share @ self._apart(rows.detach(), means, present, y).square() / count)[:, 0]
         return self.made.weight * (nats * count[:, 0]).sum() / len(rows)
 
     @torch.no_grad()
-    def _told(self, rows: Tensor, means: Tensor, present: Tensor, y: Tensor) -> Tensor:
-        """How surely each image's class is seen from it under the noise, 0 at chance and 1 for certain: [n, 1]."""
-        classes = present // self.made.components
-        likely = (-torch.cdist(rows, means).square() / (2 * self.made.sigma**2)).softmax(1)
-        own = (likely * (classes == y[:, None])).sum(1, keepdim=True)
-        chance = 1 / len(classes.unique())
-        return ((own - chance) / max(1 - chance, 1e-6)).clamp(min=0)
+    def _apart(self, rows: Tensor, means: Tensor, present: Tensor, y: Tensor) -> Tensor:
+        """How much likelier each image's own class is under the noise than any other; 0 where another is likelier."""
+        nearness = -torch.cdist(rows, means).square() / (2 * self.made.sigma**2)
+        classes, place = (present // self.made.components).unique(return_inverse=True)
+        likely = nearness.softmax(1) @ nn.functional.one_hot(place, len(classes)).to(rows)
+        mine = classes == y[:, None]
+        own, other = (likely.masked_fill(~part, 0).amax(1, keepdim=True) for part in (mine, ~mine))
+        return (own - other).clamp(min=0)
 
     @property
     def _patience(self) -> int:

@@ -71,30 +71,31 @@ class Head(nn.Module):
     def __init__(self, shapes: Sequence[tuple[int, ...]], outputs: int, hidden: int | None = None) -> None:
         super().__init__()
         self.grid = Grid(shapes)
-        first = nn.Linear(self.grid.numbers, hidden or outputs)
-        self.layers = nn.Sequential(first, *([nn.ReLU(), nn.Linear(hidden, outputs)] if hidden else []))
+        wide = self.grid.numbers
+        self.body = nn.Sequential(nn.Linear(wide, hidden), nn.ReLU()) if hidden else nn.Identity()
+        self.last = nn.Linear(hidden or wide, outputs)
 
     def forward(self, z: Smashed) -> Tensor:
         """[n, outputs]."""
-        outputs: Tensor = self.layers(self.grid.rows(z))
+        outputs: Tensor = self.last(self.reached(z))
         return outputs
 
     def reached(self, z: Smashed) -> Tensor:
         """What the last layer is given."""
-        rows: Tensor = self.layers[:-1](self.grid.rows(z))
+        rows: Tensor = self.body(self.grid.rows(z))
         return rows
 
     @torch.no_grad()
     def start(self, z: Smashed, outputs: Tensor) -> None:
         """Let the last layer come as near to these outputs [n, outputs] as ridge regression does."""
-        rows, last = self.reached(z).double(), self.layers[-1]
+        rows = self.reached(z).double()
         mean, wanted = rows.mean(0), outputs.double()
         centred = rows - mean
         gram = centred @ centred.T  # as many equations as images, however wide the cut
         ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
         weight = torch.linalg.solve(gram + ridge, wanted - wanted.mean(0)).T @ centred
-        last.weight.copy_(weight)
-        last.bias.copy_(wanted.mean(0) - weight @ mean)
+        self.last.weight.copy_(weight)
+        self.last.bias.copy_(wanted.mean(0) - weight @ mean)
 
 
 class Table(nn.Module):

@@ -68,6 +68,14 @@ def test_example_studies_are_valid(file: Path) -> None:
     assert f"unsmash {command} examples/{file.name}" in file.read_text(encoding="utf-8").splitlines()[0]
 
 
+def test_the_studies_in_the_readme_are_valid() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        raw = yaml.safe_load(block)
+        assert len(plan(raw).variants) > 1 if set(VARIED) & set(raw) else study(raw)
+
+
 def test_example_of_an_own_model_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / "own_model.py")]
     small = "import sys; sys.argv=['x']; import runpy, unsmash; real = unsmash.audit;\n" \

@@ -346,6 +346,36 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
+DEADLY = """
+import multiprocessing, os, signal
+from torch import nn
+
+def make(classes):
+    if multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, classes))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_costs_its_own_variant_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(DEADLY, encoding="utf-8")
+    deadly = {
+        "name": "deadly",
+        "model": {"kind": "own", "path": str(tmp_path / "mine.py"), "factory": "make"},
+        "at": "2",
+    }
+    raw = STUDY | {"sweep": {"train.epochs": [1]}, "variants": [deadly, {"name": "none"}]}
+    found = conduct(raw, out=tmp_path / "runs", trusted=True, workers=2)
+    rows = {row.name: row for row in found.frontier.rows}
+    assert [name for name, row in rows.items() if row.failure] == ["deadly"]
+    failure = rows["deadly"].failure
+    assert failure is not None
+    assert "its process died, twice" in failure.message
+    assert set(rows) == {"deadly", "none", "epochs 1"}
+    assert found.report.is_file()
+
+
 def children(pid: int) -> list[int]:
     """Processes that a process has started; where the system does not tell, none."""
     tasks = Path(f"/proc/{pid}/task")

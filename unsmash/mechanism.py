@@ -99,7 +99,8 @@ class Mechanism:
 def mechanism(shield: Shield, start: Region) -> Mechanism:
     """Walk the stack from what is known of the smashed data."""
     layers = shield.layers if isinstance(shield, Shields) else [shield]
-    region, steps = start, []
+    region = start
+    steps: list[Step] = []
     values = once = start.log2_points
     for place, layer in enumerate(layers):
         region = layer.confine(region)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from unsmash import execute, report, variants
+from unsmash import budget, execute, report, variants
 from unsmash.auditing import gathered, load, parsed, working_device
 from unsmash.component import discover
 from unsmash.data.base import Splits
@@ -113,7 +114,7 @@ def conduct(
     options = {
         "out": str(out), "device": lab.device.type if device == "auto" else device, "again": again, "images": images,
         "root": None if root is None else str(root), "allow_contamination": allow_contamination,
-        "command": f"unsmash audit experiment.yaml{_seeds(plan)}",
+        "command": _alone(plan),
     }  # fmt: skip
     jobs = [_job(variant, options) for variant in variants.ordered(plan.variants)]
     slots = _workers(workers, len(jobs), lab.device.type, module)
@@ -180,8 +181,14 @@ def _job(variant: Variant, options: dict[str, Any]) -> Job:
     return Job(variant.name, plain, options, variants.trainings(study))
 
 
-def _seeds(plan: Plan) -> str:
-    return f" --seeds {len(plan.seeds)}" if plan.seeds == tuple(range(len(plan.seeds))) and len(plan.seeds) > 1 else ""
+def _alone(plan: Plan) -> str:
+    """The command that audits one variant by itself, in its run's folder."""
+    words = ["unsmash", "audit", "experiment.yaml"]
+    if len(plan.seeds) > 1 and plan.seeds == tuple(range(len(plan.seeds))):
+        words += ["--seeds", str(len(plan.seeds))]
+    if plan.budget != budget.DEFAULT:
+        words += ["--fail-if", plan.budget]
+    return shlex.join(words)
 
 
 def _workers(asked: int | None, jobs: int, device: str, module: nn.Module | None) -> int:

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from small import GREY, look, pictures, scene, shallow
-from torch import Tensor
+from small import GREY, look, pictures, scene
+from torch import Tensor, nn
 
 from unsmash.attacks.decoder import Decoder
 from unsmash.attacks.ridge import Ridge
 from unsmash.defences.adversarial import Adversarial, AdversarialShield
 from unsmash.lab import Lab
-from unsmash.split import Shields, Site
+from unsmash.split import Shields, Site, SplitModel
 from unsmash.split.train import Training, train
 from unsmash.threat import Grant
 
@@ -72,12 +72,14 @@ def test_a_misled_decoder_earns_the_device_nothing_more() -> None:
     assert not slope.any()
 
 
-def test_sending_smaller_numbers_is_no_way_out() -> None:
-    shield, z = armed(steps=40), X.flatten(1)
+def test_sending_smaller_or_shifted_numbers_is_no_way_out() -> None:
+    shield, z = armed(steps=40), X.flatten(1) + 0.1 * torch.randn(64, 64, generator=torch.Generator().manual_seed(1))
     paid(shield, X, z)
     shield.eval()
     assert paid(shield, X, z) > 0.1
-    assert paid(shield, X, z / 50 + 3) == pytest.approx(paid(shield, X, z), rel=1e-2)
+    # each number by itself: where a network sits in saturation, its numbers shrink about different ends
+    ends = torch.linspace(-1, 1, 64)
+    assert paid(shield, X, z / 50 + ends) == pytest.approx(paid(shield, X, z), rel=1e-2)
 
 
 def test_the_slope_reaches_the_device_and_not_the_decoder() -> None:
@@ -141,9 +143,12 @@ def test_any_cut_and_image_will_do(shapes: tuple[tuple[int, ...], ...], images: 
 
 def attacked(weight: float) -> tuple[float, float, float]:
     """Squared error of a fresh decoder and of ridge, and accuracy."""
-    model = shallow("flat", GREY, armed(((96,),), weight=weight))
-    images, labels = pictures(GREY, 500, 300)
-    train(model, images, labels, Training(epochs=20, batch=50), Lab(seed=2))
+    with Lab(seed=5).seeded("toy"):
+        device = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 48), nn.Tanh())
+        model = SplitModel(device, nn.Linear(48, 10))
+    model.shield = Shields([armed(((48,),), weight=weight)])
+    images, labels = pictures(GREY, 1400, 300)
+    train(model, images, labels, Training(epochs=20, batch=50, rate=1e-2), Lab(seed=2))
     at = scene(GREY, victims=60, shadow=240)
     view = look(model, at, (Grant.QUERIES, Grant.SHADOW))
     guesses = Decoder(size="small", epochs=3).run(view, Lab(seed=4)), Ridge().run(view, Lab(seed=4))
@@ -155,11 +160,11 @@ def attacked(weight: float) -> tuple[float, float, float]:
 
 def test_a_fresh_attacker_does_worse_against_a_device_so_trained() -> None:
     decoder, ridge, right = attacked(1e-6)
-    defended_decoder, defended_ridge, still = attacked(5.0)
-    assert right > 0.85
-    assert defended_decoder > 1.3 * decoder
-    assert defended_ridge > 1.3 * ridge
-    assert still > right - 0.1
+    defended_decoder, defended_ridge, still = attacked(1.0)
+    assert right > 0.8
+    assert defended_decoder > 1.1 * decoder
+    assert defended_ridge > 1.1 * ridge
+    assert still > right - 0.05
 
 
 def test_it_stacks_with_others() -> None:

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from unsmash.frontier import Frontier, Reached, Row, Share, load, price
 from unsmash.report import render_frontier
-from unsmash.report.frontier_chart import PHONE, WIDE, Labels, Scales, Sheet, chart
+from unsmash.report.frontier_chart import chart
 from unsmash.report.frontier_findings import chart_heading, headline, lines
+from unsmash.report.frontier_sheet import PHONE, WIDE, Labels, Scales, Sheet
 from unsmash.report.frontier_table import COLUMNS
 
 CASES: list[Callable[[], Frontier]] = [
@@ -134,7 +135,9 @@ def test_pages_need_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("module", ["frontier", "frontier_chart", "frontier_findings", "frontier_table", "words"])
+@pytest.mark.parametrize(
+    "module", ["frontier", "frontier_chart", "frontier_findings", "frontier_sheet", "frontier_table", "words"]
+)
 def test_doctests_hold(module: str) -> None:
     assert doctest.testmod(import_module(f"unsmash.report.{module}")).failed == 0
 

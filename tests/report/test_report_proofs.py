@@ -101,6 +101,9 @@ def test_a_finite_bound_too_large_for_the_list_is_no_ceiling() -> None:
     assert tree.one("h2").text == "What is proven is too little to limit anyone among 500"
     assert "3 × 10¹⁵⁰ messages could be told apart, more than the 500 candidates" in tree.text
     assert "Too large to limit anyone among 500" in tree.text
+    assert "More than the 500 candidates: each could have its own" in tree.one("table", class_="pf").text
+    few = section(*bounded(sample.bound("messages", 8.0, "bits", "clip"), ceiling(256 / 500)))
+    assert "each could have its own" not in few.text
 
 
 def test_a_ceiling_for_more_messages_is_named_with_its_number() -> None:

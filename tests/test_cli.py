@@ -90,9 +90,9 @@ def test_a_quick_audit_prints_one_json_document(quick: Said, shared: Path) -> No
     assert len(document["id"]) == 12
     assert document["verdict"] in ("leaks", "passes", "inconclusive")
     assert 0 < document["accuracy"] <= 1
-    assert set(document["floors"]) == {"chance", "mean_image", "random_image", "class_mean"}
+    assert set(document["floors"]) == {"chance", "label_only", "mean_image", "random_image", "class_mean"}
     assert document["floors"]["chance"]["identification"] == pytest.approx(1 / document["victims"])
-    assert set(document["attacks"]) == {"lookalike", "ridge", "decoder"}
+    assert set(document["attacks"]) == {"lookalike", "ridge", "class_ridge", "decoder"}
     for figures in document["attacks"].values():
         assert {"identification", "ssim", "psnr", "mse", "valid"} <= set(figures)
         assert figures["mse"] > 0

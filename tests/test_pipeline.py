@@ -237,14 +237,27 @@ def test_no_attack_beats_the_candidate_list_at_any_noise(digits: Splits, sigma: 
 def test_an_attack_that_answers_all_alike_is_flagged_and_never_passes(
     digits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    constant = lambda self, view, lab: view.shadow.mean(0, keepdim=True).expand(view.victims, -1, -1, -1)  # noqa: E731
-    monkeypatch.setattr(Ridge, "run", constant)
+    blank = lambda self, view, lab: torch.zeros(view.victims, *view.input_shape)  # noqa: E731
+    monkeypatch.setattr(Ridge, "run", blank)
     run = run_of(experiment(), digits)
     ridge = run.result("ridge")
     assert ridge.scores["identification"].mean == pytest.approx(1 / 40)
     assert ridge.card.collapsed
     assert not ridge.card.valid
     assert any("same guess" in told for told in ridge.card.evidence)
+    assert judge([run], "identification>0.5").word == "inconclusive"
+
+
+def test_an_attack_that_answers_with_the_average_must_show_its_strength_elsewhere(
+    digits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best answer where nothing can be learned; where something can, its control run tells."""
+    average = lambda self, view, lab: view.shadow.mean(0, keepdim=True).expand(view.victims, -1, -1, -1)  # noqa: E731
+    monkeypatch.setattr(Ridge, "run", average)
+    run = run_of(experiment(), digits)
+    ridge = run.result("ridge")
+    assert not ridge.card.collapsed
+    assert ridge.card.strong is False
     assert judge([run], "identification>0.5").word == "inconclusive"
 
 
@@ -355,7 +368,13 @@ def test_the_record_says_what_crossed(digits: Splits) -> None:
 
 def test_floors_stand_in_every_record(digits: Splits) -> None:
     run = run_of(experiment(), digits)
-    assert {result.name for result in run.of_role("floor")} == {"chance", "mean_image", "random_image", "class_mean"}
+    assert {result.name for result in run.of_role("floor")} == {
+        "chance",
+        "label_only",
+        "mean_image",
+        "random_image",
+        "class_mean",
+    }
     assert run.result("chance").scores["identification"].mean == pytest.approx(1 / 40)
     assert run.result("mean_image").scores["identification"].mean == pytest.approx(1 / 40)
     roles = [result.role for result in run.results]
@@ -425,5 +444,14 @@ def test_two_random_defences_have_no_exact_ceiling(digits: Splits) -> None:
 
 def test_an_approximate_ceiling_is_no_bound(digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ridge, "run", cheat(digits))
+    masks = [{"kind": "dropout", "rate": 0.9}, {"kind": "dropout", "rate": 0.9}]  # no law in closed form, no bound
+    assert run_of(experiment(defences=masks), digits).result("ridge").scores["identification"].mean == 1
+
+
+def test_a_proof_holds_where_the_candidate_list_is_only_approximate(
+    digits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ridge, "run", cheat(digits))
     noise = [{"kind": "gaussian", "sigma": 30.0}, {"kind": "laplace", "scale": 30.0}]
-    assert run_of(experiment(defences=noise), digits).result("ridge").scores["identification"].mean == 1
+    with pytest.raises(BoundError, match="proved"):
+        run_of(experiment(defences=noise), digits)

@@ -19,7 +19,7 @@ from unsmash.lab import Lab
 from unsmash.split import Shield, Shields, Site, SplitModel, flat
 from unsmash.split.train import Training, train
 
-PLAIN = {"weight": 1.0, "patient": False}
+PLAIN: dict[str, Any] = {"weight": 1.0, "patient": False}
 """The formula as it stands"""
 
 

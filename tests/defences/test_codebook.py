@@ -15,12 +15,13 @@ from unsmash.bounds.epsilon import local_epsilon
 from unsmash.bounds.messages import log2_messages
 from unsmash.bounds.regions import Region
 from unsmash.data.base import Splits
-from unsmash.defences.codebook import Codebook, CodebookShield, confidence, k_means
+from unsmash.defences.codebook import PASSED, Codebook, CodebookShield, confidence
 from unsmash.experiment import study
 from unsmash.lab import Lab
 from unsmash.nets import jitter
 from unsmash.split import Fitting, Site, Smashed
 from unsmash.split.burst import NEAR
+from unsmash.split.heads import k_means
 from unsmash.split.train import predict
 from unsmash.victim import prepare
 
@@ -88,7 +89,7 @@ def test_gradients_pass_as_if_the_soft_choice_had_been_sent(raw: dict[str, Any],
     (soft * weight).sum().backward()
     assert found is not None
     assert z.grad is not None
-    assert torch.allclose(found, z.grad)
+    assert torch.allclose(found, z.grad * (PASSED if raw.get("symbols") == "prototypes" else 1), atol=1e-7)
     assert torch.allclose(soft.sum(1), torch.ones(30), atol=1e-5)
     assert torch.equal(shield((z,))[0].argmax(1), soft.argmax(1))
     if raw.get("symbols") != "levels":
@@ -146,33 +147,31 @@ def test_levels_are_fitted_to_the_training_images() -> None:
     assert counts.min() > 14
 
 
-def test_prototypes_start_at_centres_and_send_the_nearest() -> None:
+@pytest.mark.parametrize("size", [10, 20])
+def test_prototypes_start_at_each_class_s_centres_and_send_the_nearest(size: int) -> None:
     shields = []
     for _ in range(2):
-        shields.append(armed(symbols="prototypes", size=10))
+        shields.append(armed(symbols="prototypes", size=size))
         with Lab().seeded("fit"):
             shields[-1].fit(fitting())
     one, other = shields
     assert all(torch.equal(one.state_dict()[name], other.state_dict()[name]) for name in one.state_dict())
     given = fitting()
     rows = given.entering(given.images)[0]
-    centres = k_means(rows, 10, given.lab.generator("prototypes"))
+    draw = given.lab.generator("prototypes")
+    centres = torch.cat([k_means(rows[given.labels == label], size // 10, draw) for label in range(10)])
     assert torch.equal(send(one, (rows,)).argmax(1), torch.cdist(rows, centres).argmin(1))
     assert one.reading is not None
     sent = send(one, (rows,)).argmax(1)
     assert (one.reading[sent].argmax(1) == given.labels).double().mean() > 0.9  # each tells the class of its images
 
 
-def test_k_means_finds_groups_and_bears_fewer_rows_than_centres() -> None:
-    draw = torch.Generator().manual_seed(5)
-    truth = torch.tensor([[0.0, 0], [10, 0], [0, 10], [10, 10]])
-    rows = truth.repeat_interleave(50, 0) + torch.randn(200, 2, generator=draw)
-    centres = k_means(rows, 4, torch.Generator().manual_seed(0))
-    assert torch.equal(centres, k_means(rows, 4, torch.Generator().manual_seed(0)))
-    assert torch.cdist(truth, centres).min(1).values.max() < 1
-    few = k_means(rows[:3], 5, torch.Generator().manual_seed(0))
-    assert few.shape == (5, 2)
-    assert few.isfinite().all()
+def test_fewer_prototypes_than_classes_share_them() -> None:
+    shield = armed(symbols="prototypes", size=4)
+    with Lab().seeded("fit"):
+        shield.fit(fitting())
+    given = fitting()
+    assert len(send(shield, given.entering(given.images)).unique(dim=0)) == 4
 
 
 @pytest.mark.parametrize(("raw", "points"), [({}, 10), ({"symbols": "levels", "levels": 2}, 20)])
@@ -316,7 +315,7 @@ def test_on_real_digits_every_kind_of_symbol_serves(digits: Splits, when: str, s
     assert (answers == digits.shadow.labels).double().mean() > 0.7
     with torch.no_grad():
         used = model.release(digits.shadow.pixels)[0].argmax(1).unique()
-    assert len(used) > 15
+    assert len(used) > 11  # more than the label alone tells
 
 
 def test_more_passes_fit_another_shield() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unsmash.lab import Lab
 from unsmash.split import Fitting, Shield, Smashed, flat, heads
-from unsmash.split.heads import Grid, Head, Table, known, learn, sample
+from unsmash.split.heads import Grid, Head, Table, k_means, known, learn, sample
 
 MAPS, NUMBERS = (4, 6, 6), (5,)
 
@@ -135,3 +135,27 @@ def test_where_no_label_is_known_the_trained_network_answers() -> None:
     assert torch.equal(known(given, z, some)[4:], truth[4:])
     untrained = fitting(none, trained=False)[0]
     assert torch.equal(sample(untrained)[1], none)  # an untrained network knows no better
+
+
+def test_k_means_finds_groups_and_bears_fewer_rows_than_centres() -> None:
+    draw = torch.Generator().manual_seed(5)
+    truth = torch.tensor([[0.0, 0], [10, 0], [0, 10], [10, 10]])
+    rows = truth.repeat_interleave(50, 0) + torch.randn(200, 2, generator=draw)
+    centres = k_means(rows, 4, torch.Generator().manual_seed(0))
+    assert torch.equal(centres, k_means(rows, 4, torch.Generator().manual_seed(0)))
+    assert torch.cdist(truth, centres).min(1).values.max() < 1
+    few = k_means(rows[:3], 5, torch.Generator().manual_seed(0))
+    assert few.shape == (5, 2)
+    assert few.isfinite().all()
+
+
+def test_a_head_starts_as_the_network_itself_where_a_linear_one_can() -> None:
+    z, draw = smashed(400), torch.Generator().manual_seed(8)
+    weight = torch.randn(149, 3, generator=draw)
+    wanted = flat(z) @ weight + 5
+    for hidden in (None, 300):
+        with Lab().seeded("head"):
+            head = Head([MAPS, NUMBERS], 3, hidden)
+        head.start(z, wanted)
+        error = (head(z) - wanted).square().mean() / wanted.var()
+        assert error < (0.001 if hidden is None else 0.2)

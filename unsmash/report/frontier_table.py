@@ -64,7 +64,8 @@ def _setting(row: Row, frontier: Frontier) -> Setting:
         (duration(row.seconds), ""),
         (verdict, ""),
     )
-    note = row.reason if row.word == "inconclusive" or verdict == "✕ too dear" else ""
+    told = (row.reason, row.doubt if row.doubt not in row.reason else "")
+    note = "; ".join(filter(None, told)) if row.word == "inconclusive" or verdict == "✕ too dear" else ""
     return Setting(row.name, row.report, note, cells, row.word, row.front)
 
 

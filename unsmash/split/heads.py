@@ -123,6 +123,19 @@ class Table(nn.Module):
         self.linear.bias.zero_()
 
 
+def k_means(rows: Tensor, count: int, generator: torch.Generator, *, rounds: int = 20) -> Tensor:
+    """Centres [count, d] of rows [n, d]: k-means++ (Arthur & Vassilvitskii 2007), then Lloyd's rounds."""
+    centres = rows[torch.randint(len(rows), (1,), generator=generator)]
+    for _ in range(count - 1):
+        apart = torch.cdist(rows, centres).min(1).values.square().cpu() + 1e-12
+        centres = torch.cat([centres, rows[torch.multinomial(apart, 1, generator=generator)]])
+    for _ in range(rounds):
+        mine = nn.functional.one_hot(torch.cdist(rows, centres).argmin(1), count).to(rows)
+        mass = mine.sum(0)[:, None]
+        centres = torch.where(mass > 0, (mine.T @ rows) / mass.clamp(min=1), centres)
+    return centres
+
+
 @torch.no_grad()
 def sample(fitting: Fitting) -> tuple[Smashed, Tensor]:
     """What reaches the shield for training images, at most `ENOUGH`, and their labels."""

@@ -57,7 +57,7 @@ def test_the_leakage_found_is_the_leakage_asked_for(cut: str, target: float) -> 
 
 def test_of_a_linear_map_sigma_is_known_in_closed_form() -> None:
     device = nn.Sequential(nn.Flatten(), nn.Linear(64, 96))
-    weight = device[1].weight
+    weight = next(device.parameters())
     shield = armed(target=0.3, images=100, probes=400)
     shield.fit(fitting(device))
     assert shield.sigma.item() == pytest.approx(weight.norm().item() / math.sqrt(64 * 0.3), rel=0.02)
@@ -77,7 +77,7 @@ def test_sigma_follows_the_target_alone_once_the_slope_is_known() -> None:
 def test_less_effort_gives_another_estimate_near_by(name: str, value: int) -> None:
     found = []
     for settings in ({"probes": 40}, {"probes": 40, name: value}):
-        shield = armed(images=200) if not settings else armed(**({"images": 200} | settings))
+        shield = armed(**{"images": 200} | settings)  # type: ignore[arg-type]
         shield.fit(fitting(network("flat").device))
         found.append(shield.sigma.item())
     assert found[0] != found[1]

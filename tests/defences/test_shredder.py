@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from scipy import stats
 from small import GREY, pictures, shallow
-from torch import Tensor
+from torch import Tensor, nn
 
 from unsmash.bounds.regions import Region
 from unsmash.defences.shredder import Shredder, ShredderShield
@@ -116,6 +116,7 @@ def test_it_learns_more_noise_than_it_starts_with_and_the_answers_stay() -> None
 def test_numbers_that_the_server_ignores_are_drowned() -> None:
     model = shallow("flat", GREY)
     model.load_state_dict(network().state_dict())
+    assert isinstance(model.server, nn.Linear)
     with torch.no_grad():
         model.server.weight[:, :48] = 0
     shield = armed(start=0.1)
@@ -139,6 +140,7 @@ def test_the_locations_bring_the_server_back_on_course() -> None:
     """A server that leans towards one class is set right by what is sent to it."""
     model = shallow("flat", GREY)
     model.load_state_dict(network().state_dict())
+    assert isinstance(model.server, nn.Linear)
     with torch.no_grad():
         model.server.bias[3] += 8
     shield = armed(start=0.1)

@@ -127,7 +127,7 @@ def _limit(frontier: Frontier, scales: Scales, labels: Labels) -> Iterator[str]:
     if least is not None and inside:
         yield f'<line class="lim" x1="{start:.1f}" x2="{start:.1f}" y1="{y:.1f}" y2="{sheet.bottom}"/>'
         text += f" at accuracy {bare(least)} or more"
-    labels.corner(y, text)
+    labels.along(y, text)
     labels.taken.append((sheet.left, y - 1, sheet.right, y + 1))
 
 

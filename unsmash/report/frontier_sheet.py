@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from markupsafe import escape
 
@@ -78,48 +79,44 @@ class Labels:
             self.block(start[0] + part * (end[0] - start[0]), start[1] + part * (end[1] - start[1]), 1)
 
     def write(self, x: float, y: float, text: str, kind: str = "", *, away: float = 12, must: bool = False) -> bool:
-        """Put a name beside a mark; False where there was no room."""
+        """Put a name beside a mark; False where there was no room. One that must be goes where it covers least."""
         size = self.sheet.letters
         wide, high = len(text) * size * 0.53, size * 1.1
-        first = None
-        for anchor, dx, dy in (
-            ("start", away, 0), ("end", -away, 0), ("middle", 0, high + 1), ("middle", 0, -high - 1),
-            ("start", away - 3, high), ("end", -away + 3, high), ("start", away - 3, -high), ("end", -away + 3, -high),
-        ):  # fmt: skip
-            start = x + dx - {"start": 0.0, "end": wide, "middle": wide / 2}[anchor]
-            box = (start, y + dy - high / 2, start + wide, y + dy + high / 2)
-            if box[0] < 2 or box[2] > self.sheet.wide - 2 or box[1] < 2 or box[3] > self.sheet.bottom:
-                continue
-            first = first or (anchor, dx, dy, box)
-            if not any(_overlap(box, other) for other in self.taken):
-                self._put(x, y, text, kind, (anchor, dx, dy, box))
-                return True
-        if must and first:
-            self._put(x, y, text, kind, first)
-            return True
-        return False
+        beside = [(anchor, dx, dy) for dy in (high, -high) for anchor, dx in (("start", away - 3), ("end", 3 - away))]
+        places = [("start", away, 0.0), ("end", -away, 0.0), ("middle", 0.0, high + 1), ("middle", 0.0, -high - 1)]
+        places += [*beside, *((anchor, dx, 2 * dy) for anchor, dx, dy in beside if must)]
+        seen: list[Any] = []
+        for anchor, dx, dy in places:
+            left = x + dx - {"start": 0.0, "end": wide, "middle": wide / 2}[anchor]
+            box = (left, y + dy - high / 2, left + wide, y + dy + high / 2)
+            if left >= 2 and box[2] <= self.sheet.wide - 2 and box[1] >= 2 and box[3] <= self.sheet.bottom:
+                seen.append((sum(_shared(box, other) for other in self.taken), len(seen), anchor, dx, dy, box))
+        covered, _, anchor, dx, dy, box = min(seen, default=(math.inf, 0, "", 0.0, 0.0, (0.0, 0.0, 0.0, 0.0)))
+        if not seen or (covered > 0 and not must):
+            return False
+        self._put(x + dx, y + dy, text, kind, anchor, box)
+        return True
 
-    def corner(self, y: float, text: str) -> None:
-        """Name a line across the sheet: over it or under it, at its left end or its right one, where there is room."""
+    def along(self, y: float, text: str) -> None:
+        """Name a line across the sheet: over it or under it, as far to the left as there is room."""
         size, sheet = self.sheet.letters, self.sheet
-        wide = len(text) * size * 0.55
-        places = [(anchor, up) for up in (-size * 0.95, size * 0.95) for anchor in ("start", "end")]
-        boxes = []
-        for anchor, up in places:
-            left = sheet.left + 4 if anchor == "start" else sheet.right - 4 - wide
-            boxes.append((left, y + up - size * 0.55, left + wide, y + up + size * 0.55))
-        free = [place for place, box in enumerate(boxes) if not any(_overlap(box, other) for other in self.taken)]
-        best = free[0] if free else 0
-        anchor, up = places[best]
-        x = sheet.left + 4 if anchor == "start" else sheet.right - 4
-        self._put(x, y, text, "b", (anchor, 0, up, boxes[best]))
+        wide, high = len(text) * size * 0.55, size * 1.1
+        seen: list[Any] = []
+        for up in (-size * 0.95, size * 0.95):
+            for step in range(13):
+                left = sheet.left + 4 + step / 12 * max(0.0, sheet.right - sheet.left - 8 - wide)
+                box = (left, y + up - high / 2, left + wide, y + up + high / 2)
+                seen.append((sum(_shared(box, other) for other in self.taken), len(seen), left, up, box))
+        _, _, left, up, box = min(seen)
+        self._put(left, y + up, text, "b", "start", box)
 
-    def _put(self, x: float, y: float, text: str, kind: str, where: tuple[str, float, float, Box]) -> None:
-        anchor, dx, dy, box = where
+    def _put(self, x: float, y: float, text: str, kind: str, anchor: str, box: Box) -> None:
         self.taken.append(box)
-        place = f'x="{x + dx:.1f}" y="{y + dy + self.sheet.letters * 0.35:.1f}" text-anchor="{anchor}"'
+        place = f'x="{x:.1f}" y="{y + self.sheet.letters * 0.35:.1f}" text-anchor="{anchor}"'
         self.written.append(f'<text class="halo {kind}" {place}>{escape(text)}</text>')
 
 
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _shared(one: Box, other: Box) -> float:
+    """Area that two boxes have in common."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    return max(0.0, wide) * max(0.0, min(one[3], other[3]) - max(one[1], other[1]))

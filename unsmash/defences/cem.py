@@ -38,7 +38,7 @@ class Cem(Defence):
     """Adds weight · what the release tells beyond the class, under noise of deviation σ, to the loss."""
 
     kind: Literal["cem"] = "cem"
-    weight: float = Field(0.1, gt=0, le=1e6)
+    weight: float = Field(0.05, gt=0, le=1e6)
     """What one nat of information beyond the class costs, in units of the cross-entropy"""
     sigma: float = Field(0.5, gt=0, le=1e6)
     """Noise that the differences are to drown in: that of the noise it is stacked with"""

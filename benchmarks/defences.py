@@ -17,6 +17,7 @@ import torch
 
 from unsmash.attacks.gallery import Gallery
 from unsmash.bounds.ceilings import message_ceiling
+from unsmash.description import describe
 from unsmash.experiment import Experiment, study
 from unsmash.lab import Lab
 from unsmash.mechanism import mechanism, smashed_region
@@ -100,8 +101,6 @@ def rate(victim: Victim, scene: Any, lab: Lab, *, queries: int = 1, frames: int 
 
 def bytes_sent(victim: Victim, one: Experiment, splits: Any) -> int:
     """Bytes of one sample."""
-    from unsmash.victim import describe
-
     return describe(victim, one, splits).bytes_sent
 
 

@@ -13,7 +13,8 @@ import time
 import torch
 from torch import Tensor
 
-from unsmash.bounds.fisher import Encoder, dfil, trace_exact, trace_hutchinson
+from unsmash.bounds.fisher import dfil, trace_exact, trace_hutchinson
+from unsmash.bounds.jacobian import Encoder
 
 IMAGES, PROBES, COMPARED = 500, 6, 20
 

@@ -281,6 +281,7 @@ MISUSES: dict[str, tuple[tuple[str, ...], str]] = {
     "budget over one": (("audit", "--data", "digits", "--fail-if", "identification>5"), "a share from 0 to 1"),
     "no seeds": (("audit", "--data", "digits", "--seeds", "0"), "--seeds"),
     "no messages": (("audit", "--data", "digits", "--queries", "0"), "--queries"),
+    "no frames": (("audit", "--data", "digits", "--frames", "0"), "--frames"),
     "seeds that are no number": (("audit", "--data", "digits", "--seeds", "few"), "--seeds"),
     "unknown device": (("audit", "--data", "digits", "--device", "abacus"), "abacus"),
     "show unknown run": (("show", "0123456789ab"), "0123456789ab"),

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from unsmash import judge
 from unsmash.errors import RecordError
-from unsmash.frontier import About, Entry, Frontier, Reached, Row, Share, front, frontier, load, price
+from unsmash.frontier import Entry, frontier
+from unsmash.frontier_record import About, Frontier, Reached, Row, Share, front, load, price
 from unsmash.plain import dumps
 from unsmash.records import Bound, Card, Failure, Run, SplitRecord, Utility
 

@@ -145,6 +145,12 @@ def test_flags_change_the_file_and_assignments_change_both(tmp_path: Path) -> No
     assert e.threats == standing(16)
 
 
+def test_frames_add_the_one_who_sees_a_burst() -> None:
+    assert study(gather(None, frames=8, assignments=[])).experiment.threats == standing(frames=8)
+    both = study(gather(None, queries=4, frames=8, assignments=[])).experiment.threats
+    assert both == standing(4, 8)
+
+
 def test_without_flags_the_file_is_the_study(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text("data: digits\nseed: 5\n")

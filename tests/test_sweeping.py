@@ -18,7 +18,7 @@ from small import TINY
 from torch import nn
 
 import unsmash
-from unsmash import auditing, execute, frontier, judge, sweeping, variants, victim
+from unsmash import auditing, execute, frontier_record, judge, sweeping, variants, victim
 from unsmash.errors import ConfigError, TrainingError, UnsmashError
 from unsmash.events import Console, Event
 from unsmash.experiment import read_yaml
@@ -139,7 +139,7 @@ def test_the_frontiers_folder_holds_page_record_and_study(once: tuple[Sweep, lis
     plan = variants.plan(STUDY)
     assert found.folder == store(found).root / "frontiers" / plan.id
     assert sorted(file.name for file in found.folder.iterdir()) == ["frontier.html", "frontier.json", "study.yaml"]
-    assert frontier.load((found.folder / "frontier.json").read_text(encoding="utf-8")) == found.frontier
+    assert frontier_record.load((found.folder / "frontier.json").read_text(encoding="utf-8")) == found.frontier
     again = variants.plan(read_yaml(found.folder / "study.yaml"))
     assert again.id == plan.id
     assert [one.study.experiment for one in again.variants] == [one.study.experiment for one in plan.variants]
@@ -457,8 +457,8 @@ def test_mistakes_in_python_are_errors_of_ours(tmp_path: Path) -> None:
     ("passes leaks", 0), ("leaks leaks", 1), ("leaks inconclusive", 3), ("failed leaks", 3), ("failed", 3),
 ])  # fmt: skip
 def test_a_gate_opens_where_one_variant_is_good_enough(words: str, code: int, tmp_path: Path) -> None:
-    rows = tuple(frontier.Row(word, word, good=word == "passes") for word in words.split())  # type: ignore[arg-type]
-    made = frontier.Frontier("5eed", "", rows, "identification>0.05", "identification")
+    rows = tuple(frontier_record.Row(word, word, good=word == "passes") for word in words.split())  # type: ignore[arg-type]
+    made = frontier_record.Frontier("5eed", "", rows, "identification>0.05", "identification")
     assert Sweep(made, tmp_path).exit_code == code
 
 

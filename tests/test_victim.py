@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from unsmash.data.base import Splits
+from unsmash.description import describe
 from unsmash.experiment import Experiment, study
 from unsmash.lab import Lab
-from unsmash.victim import Victim, describe, prepare
+from unsmash.victim import Victim, prepare
 
 
 def test_the_record_tells_each_defence_in_order_and_in_its_own_words(plain: Experiment, digits: Splits) -> None:

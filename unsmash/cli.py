@@ -62,6 +62,9 @@ def audit(
     queries: Annotated[
         int | None, typer.Option("--queries", min=1, help="Messages of one image an adversary sees.")
     ] = None,
+    frames: Annotated[
+        int | None, typer.Option("--frames", min=1, help="Slightly moved frames of one image an adversary sees.")
+    ] = None,
     fail_if: Annotated[str | None, typer.Option("--fail-if", help="Limits; the exit code is then 0, 1 or 3.")] = None,
     out: Out = Path("runs"),
     set_: Annotated[list[str] | None, typer.Option("--set", help="path=value, such as train.epochs=2.")] = None,
@@ -78,7 +81,7 @@ def audit(
 
     raw = settings.gather(
         study, data=data, model=model, at=at, defences=defence, attacks=attack, seeds=seeds, queries=queries,
-        fail_if=fail_if, assignments=set_ or [], quick=quick,
+        frames=frames, fail_if=fail_if, assignments=set_ or [], quick=quick,
     )  # fmt: skip
     from unsmash import auditing, experiment
     from unsmash.events import Console

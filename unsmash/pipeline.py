@@ -23,6 +23,7 @@ from unsmash.attacks.base import Attack
 from unsmash.attempt import attempt, say
 from unsmash.component import discover
 from unsmash.data.base import Splits
+from unsmash.description import describe, macs
 from unsmash.environment import describe as describe_machine
 from unsmash.errors import BoundError, UnsmashError
 from unsmash.experiment import Experiment, digest
@@ -32,7 +33,7 @@ from unsmash.records import DataRecord, Result, Run, Score, Utility
 from unsmash.split.shield import Shield
 from unsmash.split.train import device_latency, predict
 from unsmash.threat import Grant, Scene, Threat, View, granted, make_scene, observe, varies
-from unsmash.victim import Victim, describe, macs, prepare
+from unsmash.victim import Victim, prepare
 
 FLOORS = ("mean_image", "random_image", "class_mean")
 

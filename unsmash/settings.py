@@ -23,6 +23,7 @@ def gather(
     attacks: list[str] | None = None,
     seeds: int | None = None,
     queries: int | None = None,
+    frames: int | None = None,
     fail_if: str | None = None,
     assignments: list[str],
     quick: bool = False,
@@ -43,8 +44,8 @@ def gather(
         raw["seeds"] = seeds
     if fail_if is not None:
         raw["fail_if"] = fail_if
-    if queries is not None:
-        raw["threats"] = _standing(queries)
+    if queries is not None or frames is not None:
+        raw["threats"] = _standing(queries or 1, frames or 1)
     if quick:
         _hasten(raw)
     for assignment in assignments:
@@ -107,7 +108,7 @@ def _step(here: Any, step: str, path: str, where: str, got: str) -> Any:
     if step not in here and step == "attacks":
         here[step] = _default_attacks()
     if step not in here and step == "threats":
-        here[step] = _standing(1)
+        here[step] = _standing()
     if step not in here and step == "defences":
         hint = "Add --defence first" if where == "--set" else "Give the study defences first"
         raise ConfigError(where, got=got, allowed="a path into defences that were given", hint=hint)
@@ -183,10 +184,10 @@ def _value(text: str) -> Any:
         return text
 
 
-def _standing(queries: int) -> list[dict[str, Any]]:
+def _standing(queries: int = 1, frames: int = 1) -> list[dict[str, Any]]:
     from unsmash.threat import standing
 
-    return [threat.model_dump(mode="json") for threat in standing(queries)]
+    return [threat.model_dump(mode="json") for threat in standing(queries, frames)]
 
 
 def _hasten(raw: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from unsmash import report
 from unsmash.errors import ConfigError
-from unsmash.frontier import Frontier
+from unsmash.frontier_record import Frontier
 from unsmash.judge import judge
 from unsmash.records import Result, Run
 from unsmash.store import REPORT, RUN, VERDICT, Store, write_record

@@ -19,7 +19,8 @@ from unsmash.defences.base import Defence
 from unsmash.errors import ConfigError, UnsmashError
 from unsmash.events import Event, Sink, silent
 from unsmash.execute import Here, Job, Outcome, Processes
-from unsmash.frontier import About, Entry, Frontier, Row, frontier, row
+from unsmash.frontier import Entry, frontier, row
+from unsmash.frontier_record import About, Frontier, Row
 from unsmash.lab import Lab
 from unsmash.report.words import duration, percent, whole
 from unsmash.store import REPORT, Store, write_record, write_text

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +19,10 @@ from torch import Tensor, nn
 
 from unsmash.data.base import Splits
 from unsmash.defences.base import Trainer
-from unsmash.errors import ConfigError, CutError, UnsmashError
+from unsmash.errors import ConfigError, UnsmashError
 from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
 from unsmash.models.base import state_digest
-from unsmash.records import DefenceRecord, SplitRecord
 from unsmash.split import (
     Candidate,
     Fitting,
@@ -100,7 +98,7 @@ def prepare(
 
 def _arm(experiment: Experiment, model: SplitModel, splits: Splits, lab: Lab) -> list[Shield]:
     """A shield for each defence, each armed for what leaves the one before it."""
-    z, layers = _smashed(model, splits), []
+    z, layers = crossing(model, splits), []
     for index, defence in enumerate(experiment.defences):
         site = Site(tuple(tuple(part.shape[1:]) for part in z), splits.input_shape, len(splits.classes))
         layer = defence.arm(site, lab.at(f"defence/{index}")).eval()
@@ -132,18 +130,28 @@ class _Stages:
         self.model.shield = Shields(self.layers[place] for place in places)
         self.fit(places, trained=False)
         trainer(self.model, self.splits.train.pixels, self.splits.train.labels, plan, self.lab.at("victim"))
+        self.model.eval()
+        for place in places:
+            self._with(place, [other for other in places if other < place], trained=True, learning=False)
         self.worked = True
 
     def fit(self, places: list[int], *, trained: bool) -> None:
         """Let each of these layers learn what it must know, in order; all before it stand already."""
         self.model.to(self.lab.device).eval()
         for place in places:
-            before = [self.layers[other] for other in range(place) if trained or other in places]
-            lab = self.lab.at(f"fit/{place}")
-            with lab.seeded("fit"), _frozen(self.model, *before, only=trained):
-                self.layers[place].to(self.lab.device).fit(self._fitting(before, trained, lab))
-            self.layers[place].eval()
+            before = [other for other in range(place) if trained or other in places]
+            self._with(place, before, trained=trained, learning=True)
+            if trained:
+                self._with(place, before, trained=True, learning=False)
             self.worked = True
+
+    def _with(self, place: int, before: list[int], *, trained: bool, learning: bool) -> None:
+        """Fit one layer behind these, or settle it."""
+        lab, layers = self.lab.at(f"fit/{place}"), [self.layers[other] for other in before]
+        layer = self.layers[place].to(self.lab.device)
+        with lab.seeded("fit" if learning else "settle"), _frozen(self.model, *layers, only=trained):
+            (layer.fit if learning else layer.settle)(self._fitting(layers, trained, lab))
+        layer.eval()
 
     def _fitting(self, before: list[Shield], trained: bool, lab: Lab) -> Fitting:
         stack = Shields(before)
@@ -225,81 +233,18 @@ def victim_key(experiment: Experiment, splits: Splits, start: str, places: Seque
     )[:24]
 
 
-def describe(victim: Victim, experiment: Experiment, splits: Splits) -> SplitRecord:
-    """What crosses the cut and what the device must carry."""
-    z = _smashed(victim.model, splits)
-    shapes = tuple(tuple(part.shape[1:]) for part in z)
-    shield = copy.deepcopy(victim.model.shield).cpu()
-    earlier, later = neighbours(victim, experiment.at, splits)
-    return SplitRecord(
-        earlier=earlier,
-        later=later,
-        model=experiment.model.label(),
-        at=experiment.at,
-        shapes=shapes,
-        bytes_sent=_bytes(shield, z),
-        bytes_input=splits.train.pixels[0].numel(),
-        device_parameters=sum(parameter.numel() for parameter in victim.model.device_parameters()),
-        server_parameters=sum(parameter.numel() for parameter in victim.model.server_parameters()),
-        device_macs=macs(victim.model.release, splits.train.pixels[:1].to(_place(victim.model))),
-        whole_macs=macs(victim.model, splits.train.pixels[:1].to(_place(victim.model))),
-        defences=tuple(defence.label() for defence in experiment.defences),
-        stochastic=victim.model.shield.stochastic,
-        notes=victim.model.notes,
-        armed=tuple(
-            DefenceRecord(one.kind, one.label(), one.protects, one.guarantee, one.source, one.cost, one.when)
-            for one in experiment.defences
-        ),
-    )
-
-
-def neighbours(victim: Victim, at: str, splits: Splits) -> tuple[str, str]:
-    """The next shallower and the next deeper place where one tensor of another size crosses, logits left out."""
-    try:
-        rows = places(victim.net, victim.entry, splits.train.pixels[:2])
-    except CutError:  # a forward that branches on data can be cut, though not listed
-        return "", ""
-    here = next((index for index, row in enumerate(rows) if at in (row.name, *row.aliases)), None)
-    if here is None:
-        return "", ""
-    others = [(index, row) for index, row in enumerate(rows[:-1]) if row.single and row.bytes != rows[here].bytes]
-    before = [row.name for index, row in others if index < here and row.device_parameters]
-    after = [row.name for index, row in others if index > here]
-    return (before[-1] if before else ""), (after[0] if after else "")
-
-
-def macs(forward: Callable[[Tensor], object], image: Tensor) -> int:
-    """Multiply-adds of one forward pass, half the floating-point operations that torch counts."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # the fused attention path is not counted
-    try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            forward(image)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-    return int(counter.get_total_flops()) // 2
-
-
-def _bytes(shield: Shield, z: Smashed) -> int:
-    """Bytes of one sample's release, as the defences send it."""
-    before = float(sum(part[0].numel() * part.element_size() * 8 for part in z))
-    with torch.no_grad():
-        return math.ceil(shield.wire_bits(before, z, shield.quiet(z)) / 8)
-
-
-def _smashed(model: SplitModel, splits: Splits) -> Smashed:
+def crossing(model: SplitModel, splits: Splits) -> Smashed:
     """Smashed data of two training images, on the CPU."""
     was = model.training
     model.eval()
     with torch.no_grad():
-        z = tuple(part.cpu() for part in as_tuple(model.device(splits.train.pixels[:2].to(_place(model)))))
+        z = tuple(part.cpu() for part in as_tuple(model.device(splits.train.pixels[:2].to(place_of(model)))))
     model.train(was)
     return z
 
 
-def _place(model: nn.Module) -> torch.device:
+def place_of(model: nn.Module) -> torch.device:
+    """Where a model's parameters lie."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unsmash.bounds import fisher
+from unsmash.bounds import fisher, jacobian
 from unsmash.bounds.fisher import (
     Dfil,
     dfil,
@@ -90,7 +90,8 @@ def test_the_size_of_a_block_changes_nothing(name: str, monkeypatch: pytest.Monk
     f, x = encoder(NETS[name]), normal(3, 1, 5, 5, seed=1)
     usual, matrix = trace_exact(f, x, 0.5), information(f, x, 0.5)
     for numbers in (1, 100):  # a row at a time; four, the last block not full
-        monkeypatch.setattr(fisher, "NUMBERS", numbers)
+        for module in (fisher, jacobian):
+            monkeypatch.setattr(module, "NUMBERS", numbers)
         assert torch.allclose(trace_exact(f, x, 0.5), usual, rtol=1e-12)
         assert torch.allclose(information(f, x, 0.5), matrix, rtol=1e-12)
 

@@ -17,7 +17,7 @@ from unsmash.data.base import Splits
 from unsmash.data.lfw_subset import LfwSubset
 from unsmash.defences.dpsgd import DpSgd, DpSgdShield, Spent
 from unsmash.defences.gaussian import GaussianShield
-from unsmash.errors import ConfigError
+from unsmash.errors import ConfigError, DependencyError
 from unsmash.experiment import study
 from unsmash.lab import Lab
 from unsmash.models.small_resnet import SmallResNet
@@ -333,7 +333,7 @@ def test_it_says_in_two_sentences_what_it_does_not_protect() -> None:
 def test_without_opacus_adapting_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "opacus"] or ["opacus"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ConfigError, match=r'pip install "unsmash\[dp\]"') as caught:
+    with pytest.raises(DependencyError, match=r'pip install "unsmash\[dp\]"') as caught:
         DpSgd().adapt(nn.Linear(2, 2))
     assert "\n" not in str(caught.value)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import sample
 
-from unsmash.frontier import About, Entry, Frontier, frontier
+from unsmash.frontier import Entry, frontier
+from unsmash.frontier_record import About, Frontier
 from unsmash.records import Bound, Card, Failure, Result, Run, Utility
 
 N = sample.N

@@ -18,7 +18,7 @@ import sweeps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsmash.frontier import Frontier, Reached, Row, Share, load, price
+from unsmash.frontier_record import Frontier, Reached, Row, Share, load, price
 from unsmash.report import render_frontier
 from unsmash.report.frontier_chart import chart
 from unsmash.report.frontier_findings import chart_heading, headline, lines

@@ -107,8 +107,8 @@ class Pixels(Coin):
         return z[0].flatten(1)
 
 
-def fitting(images: Tensor, *, trained: bool) -> Fitting:
-    return Fitting(images, torch.zeros(len(images)).long(), lambda x: (x,), lambda z: z[0], trained=trained, lab=Lab())
+def fitting(images: Tensor) -> Fitting:
+    return Fitting(images, torch.zeros(len(images)).long(), lambda x: (x,), lambda z: z[0], trained=True, lab=Lab())
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def images() -> Tensor:
 
 def test_the_reach_holds_nearly_all_pairs_of_frames_of_one_scene(images: Tensor) -> None:
     shield = Pixels(b"", 1.0)
-    shield.measure(fitting(images, trained=True))
+    shield.settle(fitting(images))
     draw = torch.Generator().manual_seed(77)
     one, other = (jitter(images, draw, **NEAR).flatten(1) for _ in range(2))
     inside = ((one - other).norm(dim=1) <= shield.reach).float().mean().item()
@@ -129,30 +129,7 @@ def test_the_reach_holds_nearly_all_pairs_of_frames_of_one_scene(images: Tensor)
     assert (others > shield.reach).float().mean() > 0.99  # another picture is another scene
 
 
-def test_before_a_training_the_reach_waits_until_it_ends(images: Tensor) -> None:
-    scale = nn.Parameter(torch.tensor(1.0))
-    shield = Pixels(b"", 1.0).eval()
-    given = fitting(images, trained=False)
-    shield.measure(Fitting(**{**vars(given), "entering": lambda x: (x * scale.detach(),)}))
-    shield.eval()
-    assert shield.reach == 0  # not trained yet: the network is not the one to measure
-    copy.deepcopy(shield.train())
-    with torch.no_grad():
-        scale.fill_(10.0)  # the training
-    shield.eval()
-    truth = Pixels(b"", 1.0)
-    truth.measure(fitting(images * 10, trained=True))
-    assert torch.allclose(shield.reach, truth.reach, rtol=1e-4)
-    with torch.no_grad():
-        scale.fill_(1.0)
-    kept = shield.reach.clone()
-    shield.train().eval()
-    assert torch.equal(shield.reach, kept)  # once
-
-
 def test_without_burst_nothing_is_measured(images: Tensor) -> None:
-    for trained in (True, False):
-        shield = Pixels(b"", None)
-        shield.measure(fitting(images, trained=trained))
-        shield.train().eval()
-        assert shield.reach == 0
+    shield = Pixels(b"", None)
+    shield.settle(fitting(images))
+    assert shield.reach == 0

@@ -16,7 +16,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from unsmash.bounds.epsilon import gaussian_epsilon
-from unsmash.errors import ConfigError, TrainingError
+from unsmash.errors import ConfigError, DependencyError, TrainingError
 from unsmash.lab import Lab
 from unsmash.models.small_resnet import SmallResNet
 from unsmash.models.splitnn import SplitNN
@@ -484,7 +484,7 @@ def test_a_target_out_of_reach_is_refused() -> None:
 def test_without_opacus_the_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "opacus"] or ["opacus"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ConfigError, match=r'pip install "unsmash\[dp\]"'):
+    with pytest.raises(DependencyError, match=r'pip install "unsmash\[dp\]"'):
         training_epsilon(1.0, 0.1, 30, 1e-5, "prv")
 
 

@@ -23,23 +23,14 @@ What to beware of:
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from unsmash.bounds.jacobian import NUMBERS, Encoder, blocks, forward
 from unsmash.bounds.regions import demand
 
-Encoder = Callable[[Tensor], Tensor]
-"""Images [n, c, h, w] → rows [n, k], without the noise; each row from its own image only"""
-
-BLOCK = 64
-"""Rows or columns of a Jacobian computed at once; fewer for large images"""
-NUMBERS = 2**20
-"""Pixel values handled at once, which bounds the memory"""
 LARGEST = 8192
 """Pixel values for which a d × d matrix is made: 512 MiB"""
 
@@ -69,8 +60,7 @@ def trace_exact(f: Encoder, x: Tensor, scale: float | Tensor) -> Tensor:
         ValueError: a scale is not positive and finite; f has no slope (see above) or comes without gradients.
     """
     g = _whitened(f, scale)
-    blocks = (_blocks(g, image) for image in x.split(1))
-    traces = [math.fsum(block.double().square().sum().item() for block in image) for image in blocks]
+    traces = [math.fsum(block.double().square().sum().item() for block in blocks(g, image)) for image in x.split(1)]
     return _refuse_steps(g, x, torch.tensor(traces, dtype=torch.float64))
 
 
@@ -114,7 +104,7 @@ def information(f: Encoder, x: Tensor, scale: float | Tensor) -> Tensor:
     total = torch.zeros(d, d, dtype=torch.float64)
     for image in x.split(1):
         columns = []
-        for block in _blocks(g, image):
+        for block in blocks(g, image):
             if block.shape[1] == d:
                 rows = block.double().cpu()
                 total.addmm_(rows.T, rows)
@@ -205,79 +195,15 @@ def _whitened(f: Encoder, scale: float | Tensor) -> Encoder:
     return lambda x: f(x).flatten(1) / units.to(x)
 
 
-def _forward(g: Encoder, x: Tensor) -> tuple[Tensor, Tensor]:
-    """A leaf with the images, and its rows."""
-    leaf = x.detach().requires_grad_()
-    with torch.enable_grad():
-        rows = g(leaf.clone())  # a copy: the first layer may work in place
-    demand(rows.requires_grad, "f gives rows without gradients: its slope cannot be had")
-    return leaf, rows
-
-
 def _probe(g: Encoder, x: Tensor, probes: int, generator: torch.Generator) -> Tensor:
     """‖Jᵀv‖² [probes, n] for random signs v."""
-    leaf, rows = _forward(g, x)
+    leaf, rows = forward(g, x)
     norms = []
     for _ in range(probes):
         signs = torch.randint(0, 2, rows.shape, generator=generator).to(rows) * 2 - 1
         (pulled,) = torch.autograd.grad(rows, leaf, signs, retain_graph=True)
         norms.append(pulled.flatten(1).double().square().sum(1))
     return torch.stack(norms)
-
-
-def _blocks(g: Encoder, image: Tensor) -> Iterator[Tensor]:
-    """The Jacobian of one image [1, c, h, w] by blocks of rows [b, d], or of columns [b, k] where those are fewer."""
-    d, size = image.numel(), max(1, min(BLOCK, NUMBERS // image.numel()))
-    leaf, row = _forward(g, image)
-    by_column = d < row.numel() and _can_push(g, image)
-    for start in range(0, d if by_column else row.numel(), size):
-        if by_column:
-            yield _push(g, image, _units(d, start, size).to(image))
-        else:
-            yield _pull(row, leaf, _units(row.numel(), start, size).to(row))
-
-
-def _units(length: int, start: int, count: int) -> Tensor:
-    return torch.nn.functional.one_hot(torch.arange(start, min(start + count, length)), length)
-
-
-def _pull(row: Tensor, leaf: Tensor, units: Tensor) -> Tensor:
-    """Rows of J, or what weighs them: [b, k] → [b, d]."""
-    try:
-        with _quiet():
-            pulled = torch.autograd.grad(row, leaf, units[:, None], retain_graph=True, is_grads_batched=True)[0]
-    except RuntimeError:  # an operation that cannot be batched
-        pulled = torch.stack([torch.autograd.grad(row, leaf, unit[None], retain_graph=True)[0] for unit in units])
-    return pulled.flatten(1)
-
-
-def _push(g: Encoder, image: Tensor, units: Tensor) -> Tensor:
-    """Columns of J, or what weighs them: [b, d] → [b, k]."""
-
-    def along(unit: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.func.jvp(g, (image.clone(),), (unit.reshape(image.shape),))[1].flatten()
-
-    with _quiet():
-        return torch.func.vmap(along)(units)
-
-
-def _can_push(g: Encoder, image: Tensor) -> bool:
-    """Whether all operations know how to differentiate forward and in batches."""
-    try:
-        _push(g, image, _units(image.numel(), 0, 1).to(image))
-    except RuntimeError:
-        return False
-    return True
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torch's remarks about its own batching and its own scripts."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "There is a performance drop")
-        warnings.filterwarnings("ignore", ".*torch.jit.script", FutureWarning)
-        yield
 
 
 def _refuse_steps(g: Encoder, x: Tensor, traces: Tensor) -> Tensor:

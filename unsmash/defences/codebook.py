@@ -157,7 +157,6 @@ class CodebookShield(OneAnswer):
             labels = nn.functional.one_hot(y, self.classes).float().repeat_interleave(self.levels, 1)
             self.receiver.start(labels if self.reading is None else own, z)
             learn(self, fitting, self.made.epochs)
-        self.measure(fitting)
 
     @torch.no_grad()
     def _cluster(self, z: Smashed, y: Tensor, generator: torch.Generator) -> None:

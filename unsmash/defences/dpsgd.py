@@ -209,7 +209,7 @@ def _layers(model: SplitModel) -> list[Shield]:
 
 def _learned(model: SplitModel, layer: Shield, images: Tensor, lab: Lab) -> bool:
     """Whether a defence learned something from the training images: a copy of it, fitted to noise, is another one."""
-    if type(layer).fit is Shield.fit:
+    if type(layer).fit is Shield.fit and type(layer).settle is Shield.settle:
         return False
     before = Shields(_layers(model)[: _layers(model).index(layer)])
     draw = lab.generator("images")
@@ -224,6 +224,7 @@ def _learned(model: SplitModel, layer: Shield, images: Tensor, lab: Lab) -> bool
     twin = copy.deepcopy(layer)
     with lab.seeded("fit"):
         twin.fit(fitting)
+        twin.settle(fitting)
     return any(map(differ, layer.state_dict().values(), twin.state_dict().values()))
 
 

@@ -108,7 +108,6 @@ class SimplexShield(OneAnswer):
             self.head.start(z, answers(fitting, z))
             self.receiver.start(nn.functional.one_hot(y, len(self.vertices)).float(), z)
             learn(self, fitting, self.made.epochs)
-        self.measure(fitting)
 
     def log_likelihood(self, release: Smashed, z: Smashed) -> Tensor:
         """−‖release − point‖² / 2σ²: [n, m]."""

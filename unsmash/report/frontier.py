@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unsmash.frontier import Frontier, found
+from unsmash.frontier_record import Frontier, found
 from unsmash.plain import dumps
 from unsmash.records import Word
 from unsmash.report.defences import COSTS

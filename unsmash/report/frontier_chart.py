@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from markupsafe import Markup, escape
 
-from unsmash.frontier import Curve, Frontier, Row
+from unsmash.frontier_record import Curve, Frontier, Row
 from unsmash.report.frontier_sheet import PHONE, WIDE, Labels, Scales, Sheet
 from unsmash.report.words import bare, percent, points, span, whole
 

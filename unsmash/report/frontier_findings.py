@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from unsmash.frontier import Frontier, LabelOnly, Reached, Row, found, price
+from unsmash.frontier_record import Frontier, LabelOnly, Reached, Row, found, price
 from unsmash.report.evidence import allowed
 from unsmash.report.words import compact, listed, percent, plural, points, spell, whole
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unsmash.frontier import Frontier, LabelOnly, Reached, Row, Share, price
+from unsmash.frontier_record import Frontier, LabelOnly, Reached, Row, Share, price
 from unsmash.report.parts import Setting
 from unsmash.report.words import MINUS, THIN, compact, duration, percent, plural, span, whole
 

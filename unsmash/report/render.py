@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from unsmash.frontier import Frontier
+from unsmash.frontier_record import Frontier
 from unsmash.records import Run, Verdict
 from unsmash.report import drawings, frontier_chart, tiles
 from unsmash.report.frontier import compose

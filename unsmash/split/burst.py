@@ -7,8 +7,7 @@ floor). So the device remembers the frame it answered last, and sends that answe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Self
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -39,7 +38,6 @@ class OneAnswer(DrawnShield):
         super().__init__(key)
         self.burst = burst
         self.register_buffer("reach", torch.zeros(()))
-        self._later: list[Callable[[], None]] = []
 
     def place(self, z: Smashed) -> Tensor:
         """Where frames lie, as rows [n, d]: their distance says whether the scene is the same."""
@@ -71,28 +69,11 @@ class OneAnswer(DrawnShield):
             sent.append(answer)
         return sent
 
-    def train(self, mode: bool = True) -> Self:
-        """As ever; the first time that a training ends, the reach is measured on the network it made."""
-        ends = self.training and not mode
-        super().train(mode)
-        while ends and self._later:
-            self._later.pop()()
-        return self
-
-    def measure(self, fitting: Fitting) -> None:
-        """Set the reach: `SHARE` of pairs of frames of one scene lie within it.
-
-        Before a training there is nothing to measure yet: it waits until that training ends.
-        """
+    @torch.no_grad()
+    def settle(self, fitting: Fitting) -> None:
+        """Set the reach: `SHARE` of pairs of frames of one scene lie within it."""
         if self.burst is None:
             return
-        if fitting.trained:
-            self._measure(fitting)
-        else:
-            self._later = [lambda: self._measure(fitting)]  # a function is not copied with the shield, images would be
-
-    @torch.no_grad()
-    def _measure(self, fitting: Fitting) -> None:
         draw, device = fitting.lab.generator("burst"), fitting.lab.device
         apart = []
         for x in fitting.images[:ENOUGH].split(256):

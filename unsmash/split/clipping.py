@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from unsmash.errors import ConfigError
+from unsmash.errors import ConfigError, DependencyError
 from unsmash.lab import Lab
 from unsmash.split.model import SplitModel
 
@@ -33,13 +33,13 @@ def opacus(part: str) -> Any:
     """A module of opacus, which comes with the extra `dp`.
 
     Raises:
-        ConfigError: it is not installed, with the command that installs it.
+        DependencyError: it is not installed, with the command that installs it.
     """
     try:
         return importlib.import_module(f"opacus.{part}")
     except ImportError as error:
-        hint = 'Install it with: pip install "unsmash[dp]"'
-        raise ConfigError("defences", got="dpsgd", allowed="only where opacus is installed", hint=hint) from error
+        sentence = 'defences: dpsgd needs opacus, which is not here. Install it with: pip install "unsmash[dp]"'
+        raise DependencyError(sentence) from error
 
 
 def reached_parameters(model: SplitModel, x: Tensor, lab: Lab) -> list[nn.Parameter]:

@@ -105,6 +105,12 @@ class Shield(nn.Module):
         Called before the training that the shield takes part in, or on a trained network that stays as it is.
         """
 
+    def settle(self, fitting: Fitting) -> None:
+        """Measure what only the final network can tell, without changing it. Nothing by default.
+
+        Called once the network and all shields are trained and fitted; the shields before it send without noise.
+        """
+
     def log_likelihood(self, release: Smashed, z: Smashed) -> Tensor | None:
         """Log-likelihood log p(release_i | z_j) up to a constant per row, [n, m]; None when it has no closed form.
 

@@ -9,7 +9,8 @@ from unsmash.records import Result
 from unsmash.report.adversaries import tones
 from unsmash.report.evidence import HEADLINE, Evidence, counted, seen, share, unaware
 from unsmash.report.parts import Axis, Group, Mark, Row
-from unsmash.report.proofs import NAMES, why_nothing
+from unsmash.report.proofs import NAMES
+from unsmash.report.proofs_said import why_nothing
 from unsmash.report.words import THIN, bare, lower_first, percent, span, spell, whole
 
 

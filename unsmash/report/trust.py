@@ -5,7 +5,7 @@ from __future__ import annotations
 from unsmash.records import Result
 from unsmash.report.evidence import HEADLINE, PROVEN, Evidence, counted, seen, share, unaware
 from unsmash.report.parts import Check, Section
-from unsmash.report.proofs import why_nothing
+from unsmash.report.proofs_said import why_nothing
 from unsmash.report.words import decimal, listed, lower_first, no_more, percent, plural, spell, whole
 
 

@@ -114,6 +114,18 @@ def test_the_relative_penalty_does_not_care_about_the_features_unit() -> None:
     assert torch.allclose(fit(features, targets)(fresh), fit(features * 1000, targets)(fresh * 1000), atol=1e-9)
 
 
+@pytest.mark.parametrize(("n", "d"), [(300, 120), (120, 4000)], ids=["tall", "wide"])
+def test_features_of_low_rank_in_single_precision_are_fitted_all_the_same(n: int, d: int) -> None:
+    """A linear layer that widens leaves directions without any spread: their Gram matrix is rounding, of either sign."""
+    hidden, spread = rows(n, 20, 1), rows(20, d, 2)
+    features, targets = (100 * hidden @ spread).float(), (hidden @ rows(20, 3, 3)).float()
+    for penalty in (None, *PENALTIES[:3]):
+        linear = fit(features, targets, penalty=penalty)
+        assert (linear(features) - targets).square().mean() < 1e-3 * targets.square().mean()
+        held = out_of_fold(features, targets, linear.penalty)
+        assert (held - targets).square().mean() < 1e-2 * targets.square().mean()
+
+
 def test_constant_features_give_the_mean_of_the_targets() -> None:
     targets = rows(30, 2, 1)
     guess = fit(torch.ones(30, 4, dtype=torch.float64), targets)(torch.ones(3, 4, dtype=torch.float64))

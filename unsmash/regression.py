@@ -78,12 +78,15 @@ class _Solver:
         self.gram = (self.x @ self.x.T if self.dual else self.x.T @ self.x).double()
         self.size = float(self.gram.trace()) / self.x.shape[1] or 1.0
         """Mean over features of the sum of squares: the scale that penalties are relative to"""
+        self.least = 2 * torch.finfo(self.x.dtype).eps * float(self.gram.norm())
+        """What rounding may have added to the Gram matrix or taken from it; a smaller penalty would fit that"""
 
     def fit(self, targets: Tensor, penalty: float) -> Ridge:
-        """The map at a relative penalty; not finite where the penalty is too small for the data."""
+        """The map at a relative penalty, or at the least that rounding allows."""
         mean = targets.mean(0)
         y = targets - mean
-        weight = _solve(self.gram, y.double() if self.dual else (self.x.T @ y).double(), penalty * self.size)
+        right = y.double() if self.dual else (self.x.T @ y).double()
+        weight = _solve(self.gram, right, max(penalty * self.size, self.least))
         return Ridge(weight.to(self.x.dtype), self.x if self.dual else None, self.mean, mean, penalty)
 
     def choose(self, targets: Tensor) -> float:
@@ -122,7 +125,7 @@ class _Solver:
         cross = cross - cross.mean(1, keepdim=True) - rows.T + whole
         size, mean = float(inner.trace()) / self.x.shape[1] or 1.0, known.double().mean(0)
         for penalty in PENALTIES:
-            yield penalty, cross @ _solve(inner, known.double() - mean, penalty * size) + mean
+            yield penalty, cross @ _solve(inner, known.double() - mean, max(penalty * size, self.least)) + mean
 
     def _out_of_fold_dual(self, targets: Tensor, penalty: float, folds: int) -> Tensor:
         """All folds from one inverse.
@@ -130,7 +133,8 @@ class _Solver:
         Let G = (K + λ)⁻¹ and M = G − G1(1ᵀG1)⁻¹1ᵀG, which is G with the unpenalised mean eliminated. What a map fitted
         without the rows F misses on them is (M_FF)⁻¹ (M y)_F: block-wise leave-one-out, exact at that λ.
         """
-        loaded = self.gram + torch.eye(len(self.gram), dtype=torch.float64) * (penalty * self.size)
+        load = max(penalty * self.size, self.least)
+        loaded = self.gram + torch.eye(len(self.gram), dtype=torch.float64) * load
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(loaded))
         ones = inverse.sum(1, keepdim=True)
         inverse = inverse - ones @ ones.T / ones.sum()

@@ -39,15 +39,20 @@ ROWS: dict[str, dict[str, Any]] = {
     "simplex, C/σ 5": {"defences": [{"kind": "simplex", "radius_over_sigma": 5.0}]},
     "simplex, C/σ 3.73": {"defences": [{"kind": "simplex", "radius_over_sigma": 3.73}]},
     "label": {"defences": [{"kind": "codebook"}]},
-    "label, one answer a burst": {"defences": [{"kind": "codebook", "burst": 1.0}]},
+    "label, one answer a burst": {"defences": [{"kind": "codebook", "burst": 1.5}]},
     "label, 5 levels": {"defences": [{"kind": "codebook", "symbols": "levels"}]},
     "label, response ε 6.2": {"defences": [{"kind": "codebook", "response": 6.21}]},
     "cem": {"defences": CEM},
     "two questions, none": {"data": TWO},
-    "two questions, label": {"data": TWO, "defences": [{"kind": "codebook"}]},
+    # a linear head costs the second question 1.6 points
+    "two questions, label": {"data": TWO, "defences": [{"kind": "codebook", "hidden": 128}]},
     "two questions, 60 prototypes": {
         "data": TWO,
-        "defences": [{"kind": "codebook", "symbols": "prototypes", "size": 60}],
+        "defences": [{"kind": "codebook", "symbols": "prototypes", "size": 60, "hidden": 128}],
+    },
+    "two questions, label, one answer a burst": {
+        "data": TWO,
+        "defences": [{"kind": "codebook", "hidden": 128, "burst": 1.5}],
     },
 }
 

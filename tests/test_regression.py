@@ -116,7 +116,7 @@ def test_the_relative_penalty_does_not_care_about_the_features_unit() -> None:
 
 @pytest.mark.parametrize(("n", "d"), [(300, 120), (120, 4000)], ids=["tall", "wide"])
 def test_features_of_low_rank_in_single_precision_are_fitted_all_the_same(n: int, d: int) -> None:
-    """A linear layer that widens leaves directions without any spread: their Gram matrix is rounding, of either sign."""
+    """A layer that widens leaves directions without spread: there the Gram matrix is rounding, of either sign."""
     hidden, spread = rows(n, 20, 1), rows(20, d, 2)
     features, targets = (100 * hidden @ spread).float(), (hidden @ rows(20, 3, 3)).float()
     for penalty in (None, *PENALTIES[:3]):

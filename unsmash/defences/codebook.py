@@ -29,6 +29,9 @@ OTHER = -1e6
 PACE = 0.05
 """Share of each batch in the running edges of the confidence levels"""
 
+UNUSED = 0.1
+"""What a nat costs by which the prototypes are used less evenly than they could be"""
+
 PASSED = 0.1
 """Share of the server's gradient that prototypes follow: all of it costs them 0.7 points of accuracy (measured)"""
 
@@ -139,15 +142,18 @@ class CodebookShield(OneAnswer):
         if self.reading is None:
             return nn.functional.cross_entropy(logits, y)
         told = logits.log_softmax(1) + self.reading.log_softmax(1).T[y]
-        return -told.logsumexp(1).mean()
+        used = logits.softmax(1).mean(0)
+        return -told.logsumexp(1).mean() + UNUSED * (used * (used * self.points).clamp(min=1e-9).log()).sum()
 
     def fit(self, fitting: Fitting) -> None:
         """Prototypes start from k-means; on a trained network head and table are trained as well."""
         z, y = sample(fitting)
         if fitting.trained and self.reading is None:
             self.head.start(z, answers(fitting, z))
-        if self.reading is not None:
+        if self.reading is not None and (fitting.trained or self.made.hidden is None):
             self._cluster(z, y, fitting.lab.generator("prototypes"))
+        elif self.reading is not None:
+            self._share_out()
         if self.levels > 1:
             with torch.no_grad():
                 self.edges.copy_(self._quantiles(self.head(z)))
@@ -176,6 +182,13 @@ class CodebookShield(OneAnswer):
         nearest = nn.functional.one_hot(squares.argmin(1), self.points).to(rows)
         told = nearest.T @ nn.functional.one_hot(y.clamp(min=0), classes).to(rows)
         self.reading.copy_((told + 0.5).log())
+
+    @torch.no_grad()
+    def _share_out(self) -> None:
+        """Let each prototype tell one class, as many each; an untrained hidden layer has no clusters to start from."""
+        assert self.reading is not None
+        told = torch.arange(self.points, device=self.reading.device) % self.classes
+        self.reading.copy_(math.log(9.0 * self.classes) * nn.functional.one_hot(told, self.classes))
 
     @torch.no_grad()
     def _quantiles(self, logits: Tensor) -> Tensor:

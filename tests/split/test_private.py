@@ -14,6 +14,7 @@ import pytest
 import torch
 from scipy import stats
 from torch import Tensor, nn
+from zoo import SharedConv
 
 from unsmash.bounds.epsilon import gaussian_epsilon
 from unsmash.errors import ConfigError, DependencyError, TrainingError
@@ -46,19 +47,6 @@ class Plain(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.mid(self.conv(x))
         return self.fc2(self.late(torch.tanh(self.fc1(torch.relu(x).flatten(1)))))
-
-
-class SharedConv(nn.Module):
-    """One convolution runs on both sides of `mid`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.twice, self.mid = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
-        self.fc = nn.Linear(4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.mid(torch.relu(self.twice(self.stem(x)))))
-        return self.fc(self.twice(x).mean((2, 3)))
 
 
 class SharedLinear(nn.Module):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from zoo import SharedConv
 
 from unsmash.defences.gaussian import GaussianShield
 from unsmash.errors import TrainingError
@@ -38,19 +39,6 @@ class Chain(nn.Sequential):
         self.act = nn.Sigmoid()
         self.late = nn.Dropout(0.3) if between else nn.Identity()
         self.fc2 = nn.Linear(12, 4)
-
-
-class Shared(nn.Module):
-    """One convolution runs on both sides of `mid`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.twice, self.mid = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
-        self.fc = nn.Linear(4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.mid(torch.relu(self.twice(self.stem(x)))))
-        return self.fc(self.twice(x).mean((2, 3)))
 
 
 class Skip(nn.Module):
@@ -85,7 +73,7 @@ CASES: dict[str, Case] = {
     "noise and dropout": (lambda: Chain(nn.Dropout(0.4), nn.BatchNorm2d(4)), "relu", lambda: GaussianShield(0.3)),
     "penalty": (Chain, "relu", Toll),
     "noise and penalty": (Chain, "act", lambda: Shields([Toll(), GaussianShield(0.1)])),
-    "shared layer": (Shared, "mid", None),
+    "shared layer": (SharedConv, "mid", None),
     "several tensors": (Skip, "mid", lambda: GaussianShield(0.1)),
 }
 

@@ -28,6 +28,19 @@ class Plain(nn.Module):
         return self.fc(self.c3(self.c2(self.c1(x))).mean((2, 3)))
 
 
+class SharedConv(nn.Module):
+    """One convolution runs on both sides of `mid`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.twice, self.mid = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.mid(torch.relu(self.twice(self.stem(x)))))
+        return self.fc(self.twice(x).mean((2, 3)))
+
+
 class RootBranch(Plain):
     """An `if` on the data between c2 and c3, in the root's own forward."""
 

@@ -109,6 +109,18 @@ def test_an_attack_that_does_not_know_the_defence_leaks_like_any_other() -> None
     assert word(attack("ridge", 0), unaware) == "leaks"
 
 
+@pytest.mark.parametrize("card", [Card(exhibit=True), Card(exhibit=True, collapsed=True)], ids=["weak", "collapsed"])
+def test_an_attack_kept_as_published_raises_no_doubt_and_settles_nothing(card: Card) -> None:
+    exhibit = attack("published", 0, card=card)
+    assert word(attack("ridge", 0), exhibit) == "passes"
+    assert word(attack("ridge", 0), replace(exhibit, failure="x", scores={})) == "passes"
+    assert word(exhibit) == "inconclusive"
+
+
+def test_an_attack_kept_as_published_counts_where_it_succeeds() -> None:
+    assert word(attack("ridge", 0), attack("published", 60, card=Card(exhibit=True))) == "leaks"
+
+
 def test_no_attack_at_all_is_no_pass() -> None:
     assert word() == "inconclusive"
     assert word(attack("mean_image", 0, threat="", role="floor")) == "inconclusive"

@@ -204,7 +204,8 @@ def _cards_serve(run: Run, budget: str) -> bool:
     """A stored run's strength cards were made for one budget; another may need control runs that were not made."""
     if run.budget == budget:
         return True
-    return all(result.card.strong is not None or result.card.valid is False for result in run.of_role("attack"))
+    cards = [result.card for result in run.of_role("attack") if not result.card.exhibit]
+    return all(card.strong is not None or card.valid is False for card in cards)
 
 
 def _save_pictures(file: Path, arrays: Mapping[str, Any]) -> None:

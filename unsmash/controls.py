@@ -59,8 +59,8 @@ def with_cards(
         elif result.scores["identification"].low > limit:
             told = f"Identifies {result.scores['identification'].mean:.0%} on the audited release itself."
             out.append(replace(result, card=_with(result.card, strong=True, told=told)))
-        elif not threat.asked or result.threat in leaking:
-            out.append(result)  # another attack has settled this adversary already
+        elif not threat.asked or result.threat in leaking or result.card.exhibit:
+            out.append(result)  # another attack has settled this adversary already, or must
         else:
             control = control or _Control(experiment, victim, scene, splits, lab)
             with stage(f"control of {result.name}") as say:

@@ -116,10 +116,13 @@ def _counts(result: Result) -> bool:
 def doubt(runs: Sequence[Run], threat: str) -> str:
     """Why a low number of this adversary would not mean a pass; empty when every card is good."""
     results = [run.result(name) for run in runs for name in _names(runs, threat)]
-    aware = [result for result in results if result.settings.get("aware") is not False]
-    if results and not aware:
+    serious = [result for result in results if not result.card.exhibit]
+    if results and not serious:
+        return "only attacks kept as published were tried, and their failing proves nothing"
+    aware = [result for result in serious if result.settings.get("aware") is not False]
+    if serious and not aware:
         return "only attacks that do not know the defence were tried"
-    failed = {result.title for result in results if result.failure}
+    failed = {result.title for result in serious if result.failure}
     if failed:
         return f"{len(failed)} {'attack' if len(failed) == 1 else 'attacks'} did not finish"
     weak = [result for result in aware if not result.card.good]

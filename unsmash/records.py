@@ -54,11 +54,14 @@ class Card:
     """A learned attack's error is no worse than ridge's; None for attacks this does not apply to"""
     evidence: tuple[str, ...] = ()
     """One sentence for each finding"""
+    exhibit: bool = False
+    """Kept as published, for comparison: it counts where it succeeds, and where it fails that raises no doubt"""
 
     @property
     def valid(self) -> bool:
         """The cell may be counted."""
-        return not self.collapsed and self.beats_ridge is not False and self.strong is not False
+        fit = self.exhibit or (self.beats_ridge is not False and self.strong is not False)
+        return not self.collapsed and fit
 
     @property
     def good(self) -> bool:

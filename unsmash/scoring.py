@@ -45,7 +45,7 @@ def score_images(attack: Attack, name: str, threat: str, guess: Tensor, scene: S
     scores["dcor"] = plain_score("dcor", distance_correlation(truth[:DCOR_ROWS], guess[:DCOR_ROWS]), len(truth))
     collapsed = is_collapsed(guess, truth, scene.shadow.mean(0))
     evidence = ("It gave nearly the same guess to every victim.",) if collapsed and attack.role != "floor" else ()
-    card = Card(collapsed=collapsed and attack.role != "floor", evidence=evidence)
+    card = Card(collapsed=collapsed and attack.role != "floor", evidence=evidence, exhibit=attack.exhibit)
     return _result(attack, name, threat, scores, matching, card)
 
 

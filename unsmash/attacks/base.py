@@ -24,6 +24,9 @@ class Attack(Component):
     learned: ClassVar[bool] = False
     """Fitted by gradient descent: must not collapse, and must not do worse than ridge"""
 
+    exhibit: ClassVar[bool] = False
+    """Kept as published, weakness and all, to stand beside the others: held to no strength, and no reason for doubt"""
+
     control_share: ClassVar[float] = 0.5
     """Identification it must reach on the undefended shallow cut to be called strong"""
 

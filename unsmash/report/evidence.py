@@ -221,6 +221,7 @@ def _join(results: Sequence[Result]) -> Result:
         collapsed=any(result.card.collapsed for result in done),
         beats_ridge=False if False in ridge else None if None in ridge else True,
         evidence=evidence,
+        exhibit=first.card.exhibit,
     )
     return replace(first, scores=scores, card=card)
 

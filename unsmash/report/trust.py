@@ -65,7 +65,8 @@ def strong(evidence: Evidence) -> Check:
 
 def collapsed(evidence: Evidence) -> Check:
     """Guesses that hardly differ between victims say nothing about the defence."""
-    same = [result for result in evidence.results if result.role == "attack" and result.card.collapsed]
+    attacks = [result for result in evidence.results if result.role == "attack" and not result.card.exhibit]
+    same = [result for result in attacks if result.card.collapsed]
     if same:
         names = listed(result.title for result in same)
         return Check("✕", "Not collapsed", f"{names}: nearly the same guess for every victim; not counted.")

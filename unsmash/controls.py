@@ -17,7 +17,7 @@ from unsmash.data.base import Splits
 from unsmash.experiment import Experiment
 from unsmash.lab import Lab
 from unsmash.records import Card, Result
-from unsmash.threat import Scene, Threat, observe
+from unsmash.threat import Memory, Scene, Threat, observe
 from unsmash.victim import Victim, places, split
 
 RIDGE_SLACK = 1.05
@@ -77,12 +77,14 @@ class _Control:
         self.experiment, self.scene, self.lab = experiment, scene, lab
         self.at = shallowest(victim, splits)
         self.model = split(victim.net, victim.entry, self.at, splits).to(lab.device).eval()
-        self.done: dict[str, Card] = {}
+        self.memory: Memory = {}
 
     def card(self, result: Result) -> Card:
         """Run the attack where it must succeed, with the settings of the audited one."""
         attack = next(a for a in self.experiment.attacks if a.model_dump(mode="json") == result.settings)
-        view = observe(self.model, self.scene, Threat(name="control"), self.lab.at("control"))
+        grants = tuple(sorted({*Threat().grants, *attack.needs}))
+        threat, lab = Threat(name="control", grants=grants), self.lab.at("control")
+        view = observe(self.model, self.scene, threat, lab, memory=self.memory)
         control, _ = attempt(attack, result.name, view, self.scene, None, self.lab.at("control"))
         if control.failure:
             return _with(result.card, strong=False, told=f"Its control run did not finish: {control.failure}.")

@@ -38,6 +38,11 @@ class Lab:
         """The same lab one level deeper."""
         return replace(self, path=f"{self.path}/{stage}" if self.path else stage)
 
+    def beside(self, stage: str) -> Lab:
+        """The same lab at a stage next to this one: what several stages share is drawn from the same streams."""
+        parent = self.path.rpartition("/")[0]
+        return replace(self, path=f"{parent}/{stage}" if parent else stage)
+
     def stream(self, name: str) -> int:
         """A 63-bit seed for this seed, path and name."""
         digest = hashlib.sha256(f"{self.seed}|{self.path}|{name}".encode()).digest()

@@ -32,7 +32,7 @@ from unsmash.recogniser import Recogniser, train_recogniser
 from unsmash.records import DataRecord, Result, Run, Score, Utility
 from unsmash.split.shield import Shield
 from unsmash.split.train import device_latency, predict
-from unsmash.threat import Grant, Scene, Threat, View, granted, make_scene, observe, varies
+from unsmash.threat import Grant, Memory, Scene, Threat, View, granted, make_scene, observe, varies
 from unsmash.victim import Victim, prepare
 
 FLOORS = ("mean_image", "random_image", "class_mean")
@@ -161,8 +161,9 @@ def _attack_all(
 ) -> list[Result]:
     results: list[Result] = []
     ridge_error: dict[str, float] = {}
+    memory: Memory = {}
     for threat, attacks in plan(experiment, victim.model.shield):
-        view = observe(victim.model, scene, threat, lab)
+        view = observe(victim.model, scene, threat, lab, memory=memory)
         for attack, name in attacks:
             with clock.stage(name) as told:
                 result, guess = attempt(attack, name, view, scene, eye, lab)

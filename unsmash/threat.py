@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -23,6 +24,11 @@ from unsmash.records import ThreatRecord
 from unsmash.split.model import SplitModel
 from unsmash.split.shield import Shield, Smashed
 from unsmash.split.train import assert_eval
+
+T = TypeVar("T")
+
+Memory = dict[tuple[int, int], dict[Hashable, Any]]
+"""What adversaries of one model and scene have learned, by how many releases and frames they see"""
 
 
 class Grant(StrEnum):
@@ -168,6 +174,7 @@ class View:
     _shadow: tuple[Tensor, Tensor]
     _labels: Tensor
     _candidates: Tensor
+    _memory: dict[Hashable, Any] = field(default_factory=dict)
 
     @functools.cached_property
     def release(self) -> Smashed:
@@ -238,6 +245,18 @@ class View:
         self._require(Grant.WEIGHTS)
         return self._frames(x, "")[0]
 
+    def memo(self, needs: frozenset[Grant], key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once for a key: what several attacks learn alike is learned once.
+
+        `make` may use the grants it needs, the defence's law and the number of releases, and never what was released:
+        the same then holds for every threat that has those grants. The key names all else that it depends on.
+        """
+        for grant in sorted(needs):
+            self._require(grant)
+        if key not in self._memory:
+            self._memory[key] = make()
+        return self._memory[key]
+
     def _require(self, grant: Grant) -> None:
         if grant not in self.threat.grants:
             held = ", ".join(self.threat.grants) or "nothing"
@@ -301,8 +320,13 @@ def make_scene(victims: Tensor, labels: Tensor, shadow: Tensor, shadow_labels: T
     return Scene(victims, labels, order, shadow, shadow_labels, classes)
 
 
-def observe(model: SplitModel, scene: Scene, threat: Threat, lab: Lab, *, batch: int = 256) -> View:
-    """Send the victims over the cut, k times or as a burst, and open the view that the threat grants."""
+def observe(
+    model: SplitModel, scene: Scene, threat: Threat, lab: Lab, *, batch: int = 256, memory: Memory | None = None
+) -> View:
+    """Send the victims over the cut, k times or as a burst, and open the view that the threat grants.
+
+    Views of one model and scene may share a memory: threats that see as many releases then learn alike only once.
+    """
     assert_eval(model)
     frozen = copy.deepcopy(model).requires_grad_(False)
     lab = lab.at(f"observe/k{threat.queries}" + (f"/f{threat.frames}" if threat.frames > 1 else ""))
@@ -330,6 +354,7 @@ def observe(model: SplitModel, scene: Scene, threat: Threat, lab: Lab, *, batch:
         _shadow=(scene.shadow, scene.shadow_labels),
         _labels=scene.labels,
         _candidates=scene.victims[scene.order],
+        _memory={} if memory is None else memory.setdefault((threat.queries, threat.frames), {}),
     )
 
 

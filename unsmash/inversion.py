@@ -1,0 +1,274 @@
+"""White-box inversion: images whose release, by the opened device half, is the one that was seen.
+
+All victims descend at once, each by itself: no victim's image depends on who else is attacked. Pixels are projected
+onto [0, 1] after each step of Adam; a sigmoid in their place reached a tenth of the fit in the same steps, since most
+pixels of a digit lie at its ends. Total variation breaks the ties between images that send the same.
+
+What is random in a release must not be fitted, or the image is one of the noise. So a misfit counts only as far as it
+is above what the defence's law lets the truth expect (Morozov's discrepancy principle); below it only the prior acts.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from unsmash.bounds.regions import Noise
+from unsmash.errors import UnsmashError
+from unsmash.lab import Lab
+from unsmash.split.shield import Shield, Shields, Smashed, as_tuple, flat
+
+PIXELS = 50_000
+"""Most pixels that descend at once, which bounds the memory that feature maps take"""
+
+LEVEL_DRAWS = 16
+"""Releases drawn to estimate the misfit of the truth where its law has no closed form"""
+
+ENOUGH = 0.01
+"""Share of grey's misfit above the noise below which a victim needs no other start"""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How images are sought."""
+
+    steps: int
+    """Steps of Adam"""
+    rate: float
+    """Its first step's size, in pixels or in directions; falls to a fiftieth along a cosine"""
+    tv: float
+    """Weight of the mean total variation of a pixel, against the misfit as a share of a grey image's"""
+    spread: float = 0.0
+    """Least weight of the squared length of a doubt's numbers, on the same scale; noise of known size asks for more"""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Where the truth may lie around a start: start + widths · (u @ directions) with u near N(0, 1)."""
+
+    directions: Tensor
+    """[q, c·h·w]"""
+    widths: Tensor
+    """Deviation at each pixel of each start, [n, c, h, w]"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the descent ended."""
+
+    images: Tensor
+    """[n, c, h, w] in [0, 1]"""
+    misfit: Tensor
+    """[n], in the target's unit; never above the start's, unless that is within the noise"""
+
+
+class Target:
+    """What was seen of the victims, and how far an image's release lies from it."""
+
+    def __init__(self, device: nn.Module, shield: Shield, repeats: Sequence[Smashed], lab: Lab) -> None:
+        self.device, self.lab = device, lab
+        self.shield = copy.deepcopy(shield).to(lab.device)
+        self.noise = last_noise(shield)
+        self.count = len(repeats)
+        rows = torch.stack([flat(release) for release in repeats])
+        law = self.noise.law if self.noise else ""
+        pooled = flat(repeats[0] if self.count == 1 else shield.pool(repeats))[None]
+        # of Gaussian noise the mean tells all; of Laplace noise every release counts
+        self.rows = rows.mean(0, keepdim=True) if law == "gaussian" else rows if law == "laplace" else pooled
+        scales = self.noise.scales(rows.shape[2]) if self.noise else (1.0,)
+        self.scale = torch.tensor(scales, device=lab.device)
+        self.half_density = 0.5 if law == "laplace" else 1.0
+        """½ where the misfit is −log p, 1 where it is −2 log p, as it is for Gaussian noise or taken to be"""
+
+    def misfit(self, images: Tensor, victims: Tensor) -> Tensor:
+        """Of images [n, c, h, w] and the victims they stand for [n]: [n], differentiable.
+
+        Minus twice the log-likelihood for Gaussian noise, minus once for Laplace noise, up to a constant; the squared
+        distance from the release without noise where the law is another.
+        """
+        sent = flat(self.shield.quiet(as_tuple(self.device(images))))
+        gap = (self.rows[:, victims].to(sent.device) - sent) / self.scale
+        if self.noise and self.noise.law == "laplace":
+            return gap.abs().sum((0, 2))
+        return gap.square().sum((0, 2)) * (self.count if self.noise else 1)
+
+    @torch.no_grad()
+    def level(self, images: Tensor) -> Tensor:
+        """The misfit that the truth itself is expected to have, [n]; drawn at the images where no law tells it."""
+        if self.noise:
+            return torch.full((len(images),), float(self.rows.shape[0] * self.rows.shape[2]), device=images.device)
+        if not self.shield.stochastic:
+            return torch.zeros(len(images), device=images.device)
+        z = as_tuple(self.device(images))
+        quiet, total = flat(self.shield.quiet(z)), torch.zeros(len(images), device=images.device)
+        with self.lab.seeded("level"):
+            for _ in range(LEVEL_DRAWS):
+                releases = [self.shield(z) for _ in range(self.count)]
+                pooled = releases[0] if self.count == 1 else self.shield.pool(releases)
+                total += (flat(pooled) - quiet).square().sum(1)
+        return total / LEVEL_DRAWS
+
+
+def last_noise(shield: Shield) -> Noise | None:
+    """The law of the noise, where the last shield alone draws and adds Gaussian or Laplace noise; else None."""
+    layers = shield.layers if isinstance(shield, Shields) else [shield]
+    if not layers or any(layer.stochastic for layer in layers[:-1]):
+        return None
+    noise = layers[-1].noise
+    return noise if noise and noise.law in ("gaussian", "laplace") else None
+
+
+def invert(
+    target: Target, starts: Sequence[Tensor], plan: Descent, lab: Lab, stage: str, doubt: Doubt | None = None
+) -> Found:
+    """Descend from the first start, [n, c, h, w] in [0, 1]; victims not fitted by it try the next, and so on.
+
+    With a doubt around the starts the search is for its numbers u [n, q], and the image is clamped.
+    Of all images passed through, each victim keeps the one of least misfit above the noise and prior together, among
+    those that fit no worse than its first start does.
+
+    Raises:
+        UnsmashError: no gradient reaches the images.
+    """
+    best = _measured(target, plan, starts[0], lab)
+    bound = best.excess
+    for place, start in enumerate(starts):
+        left = best.unfitted() if place else torch.arange(len(start))
+        parts = left.split(max(1, PIXELS // start[0].numel())) if len(left) else ()
+        progress = iter(lab.track(range(plan.steps * len(parts)), stage))
+        for victims in parts:
+            found = _descend(target, start[victims], victims, bound[victims], plan, progress, lab, doubt)
+            best = best.better(found, victims)
+        next(progress, None)
+    return Found(best.images, best.misfit)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The best images so far, all on the CPU or all on the lab's device."""
+
+    images: Tensor
+    misfit: Tensor
+    excess: Tensor
+    """Misfit above the noise, as a share of a grey image's"""
+    total: Tensor
+    """That and the prior: what is minimised"""
+
+    def better(self, other: _Kept, rows: Tensor | None = None) -> _Kept:
+        """The better of both for each of those rows."""
+        rows = torch.arange(len(self.misfit), device=self.misfit.device) if rows is None else rows
+        wins = other.total < self.total[rows]
+        merged = []
+        for mine, theirs in zip(self._parts(), other._parts(), strict=True):
+            mine = mine.clone()
+            mine[rows[wins]] = theirs[wins]
+            merged.append(mine)
+        return _Kept(*merged)
+
+    def unfitted(self) -> Tensor:
+        """Victims that may gain from another start."""
+        return (self.excess > ENOUGH).nonzero()[:, 0]
+
+    def cpu(self) -> _Kept:
+        """The same on the CPU."""
+        return _Kept(*(part.cpu() for part in self._parts()))
+
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self.images, self.misfit, self.excess, self.total
+
+
+@torch.no_grad()
+def _measured(target: Target, plan: Descent, start: Tensor, lab: Lab) -> _Kept:
+    """The start itself, for all victims."""
+    parts = []
+    for victims in torch.arange(len(start)).split(max(1, PIXELS // start[0].numel())):
+        images = start[victims].to(lab.device).clamp(0, 1)
+        scale = _Scale.of(target, images, victims)
+        misfit = target.misfit(images, victims)
+        excess = scale.excess(misfit)
+        parts.append(_Kept(images, misfit, excess, excess + plan.tv * total_variation(images)).cpu())
+    return _Kept(*(torch.cat(rows) for rows in zip(*(part._parts() for part in parts), strict=True)))
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """What misfits are compared with, for each victim by itself."""
+
+    grey: Tensor
+    """A grey image's misfit above the noise"""
+    level: Tensor
+    """The truth's expected misfit"""
+    length: Tensor
+    """Weight by which the squared length of a doubt's numbers stands to the misfit as prior to likelihood"""
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, target: Target, images: Tensor, victims: Tensor) -> _Scale:
+        level = target.level(images)
+        misfit = target.misfit(torch.full_like(images, 0.5), victims)
+        grey = (misfit - level).clamp(min=1e-3 * misfit).clamp(min=1e-12)
+        return cls(grey, level, target.half_density * level / target.rows[:, 0].numel() / grey)
+
+    def excess(self, misfit: Tensor) -> Tensor:
+        return (misfit - self.level).clamp(min=0) / self.grey
+
+
+def _descend(
+    target: Target,
+    start: Tensor,
+    victims: Tensor,
+    bound: Tensor,
+    plan: Descent,
+    progress: Iterator[int],
+    lab: Lab,
+    doubt: Doubt | None,
+) -> _Kept:
+    start, bound = start.to(lab.device).clamp(0, 1), bound.to(lab.device)
+    scale = _Scale.of(target, start, victims)
+    ways = None if doubt is None else doubt.directions.to(lab.device)
+    widths = None if doubt is None else doubt.widths[victims].to(lab.device)
+    free = start.clone() if ways is None else start.new_zeros(len(start), len(ways))
+    free.requires_grad_()
+    optimiser = torch.optim.Adam([free], lr=plan.rate)
+    kept: _Kept | None = None
+    for step in range(plan.steps + 1):
+        images = free if ways is None else _clamped(start + widths * (free @ ways).reshape_as(start))
+        misfit = target.misfit(images, victims)
+        if not misfit.requires_grad:
+            raise UnsmashError("no gradient reaches the images: the device half or the defence gives steps only")
+        excess = scale.excess(misfit)
+        total = excess + plan.tv * total_variation(images)
+        if ways is not None:
+            total = total + scale.length.clamp(min=plan.spread) * free.square().sum(1)
+        allowed = torch.where(excess > bound, math.inf, total)  # never a worse fit than the first start's
+        now = _Kept(*(part.detach().clone() for part in (images, misfit, excess, allowed)))
+        kept = now if kept is None else kept.better(now)
+        if step == plan.steps:
+            break
+        next(progress, None)
+        (gradient,) = torch.autograd.grad(total.sum(), free)
+        free.grad = gradient.nan_to_num(0, 0, 0)  # a norm of zeros, as a clip takes it, has no derivative
+        optimiser.param_groups[0]["lr"] = plan.rate * (0.51 + 0.49 * math.cos(math.pi * step / plan.steps))
+        optimiser.step()
+        if ways is None:
+            with torch.no_grad():
+                free.clamp_(0, 1)
+    assert kept is not None
+    return kept.cpu()
+
+
+def _clamped(images: Tensor) -> Tensor:
+    """Within [0, 1], with the gradient let through: what is beyond an end can come back."""
+    return images + (images.clamp(0, 1) - images).detach()
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """Sum of absolute differences of neighbours, a mean over the pixels: [n, c, h, w] → [n]."""
+    down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(1).sum(1)
+    across = (images[..., 1:] - images[..., :-1]).abs().flatten(1).sum(1)
+    return (down + across) / images[0].numel()

@@ -266,9 +266,9 @@ def _check_threats(threats: tuple[Threat, ...]) -> None:
 
 def _check_grants(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> None:
     for index, attack in enumerate(attacks):
-        if attack.role == "floor" or any(threat.allows(attack.needs) for threat in threats):
+        if attack.role == "floor" or any(threat.allows(attack.required()) for threat in threats):
             continue
-        needs = ", ".join(sorted(attack.needs))
+        needs = ", ".join(sorted(attack.required()))
         grants = "; ".join(f"{threat.name} grants {', '.join(threat.grants) or 'nothing'}" for threat in threats)
         raise ConfigError(
             f"attacks.{index}", got=attack.kind, allowed=f"attacks that some threat allows: it needs {needs}, {grants}"

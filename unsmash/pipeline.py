@@ -192,7 +192,7 @@ def plan(experiment: Experiment, shield: Shield) -> list[tuple[Threat, list[tupl
         seen = (threat.queries if varies(shield) else 1, threat.frames)
         mine: list[tuple[Attack, str]] = []
         for index, attack in enumerate(experiment.attacks):
-            fits = threat.allows(attack.needs) and (shield.stochastic or not attack.for_noise)
+            fits = threat.allows(attack.required()) and (shield.stochastic or not attack.for_noise)
             if attack.role == "floor" or not fits or (index, *seen) in done:
                 continue
             done.add((index, *seen))

@@ -71,6 +71,8 @@ class Inversion:
     """[m]: probability of the class for the start image"""
     slopes: Tensor
     """[m]: largest gradient entry at the start, of those that point into [0, 1]"""
+    origins: Tensor
+    """[m, c, h, w]: the start images"""
 
     @property
     def flat(self) -> Tensor:
@@ -80,10 +82,8 @@ class Inversion:
     def rows(self, rows: list[int]) -> Inversion:
         """Some of the rows, on the CPU."""
         index = torch.tensor(rows, device=self.images.device)
-        images, sure, steps, starts, slopes = (
-            part[index].cpu() for part in (self.images, self.confidences, self.iterations, self.starts, self.slopes)
-        )
-        return Inversion(images, sure, steps, tuple(self.stops[row] for row in rows), starts, slopes)
+        tensors = {name: value[index].cpu() for name, value in vars(self).items() if name != "stops"}
+        return Inversion(stops=tuple(self.stops[row] for row in rows), **tensors)
 
 
 def invert(logits: Logits, starts: Tensor, classes: Tensor, descent: Descent, *, batch: int = 512) -> Inversion:
@@ -96,14 +96,9 @@ def invert(logits: Logits, starts: Tensor, classes: Tensor, descent: Descent, *,
         _Batch(logits, start, label, descent).run()
         for start, label in zip(starts.split(batch), classes.to(starts.device).split(batch), strict=True)
     ]
-    return Inversion(
-        torch.cat([part.images for part in parts]),
-        torch.cat([part.confidences for part in parts]),
-        torch.cat([part.iterations for part in parts]),
-        tuple(stop for part in parts for stop in part.stops),
-        torch.cat([part.starts for part in parts]),
-        torch.cat([part.slopes for part in parts]),
-    )
+    names = [name for name in Inversion.__dataclass_fields__ if name != "stops"]
+    tensors = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    return Inversion(stops=tuple(stop for part in parts for stop in part.stops), **tensors)
 
 
 @dataclass(frozen=True)
@@ -130,7 +125,7 @@ class _Batch:
             raise UnsmashError("the network's answer to a start image is not finite")
         self.gradient = first.gradient()
         self.slopes = _inward(starts, self.gradient).abs().flatten(1).amax(1)
-        self.starts = first.confidence.clone()
+        self.origins, self.starts = starts, first.confidence.clone()
         # what is kept of each row; `at` is where the rows in the batch stand
         self.at, self.images, self.confidences = starts.clone(), starts.clone(), first.confidence.clone()
         self.costs = first.cost.detach().clone()
@@ -160,7 +155,7 @@ class _Batch:
                 self.gradient = look.gradient()
             self._leave(reasons)
         stops = tuple(STOPS[index] for index in self.why.tolist())
-        return Inversion(self.images, self.confidences, self.iterations, stops, self.starts, self.slopes)
+        return Inversion(self.images, self.confidences, self.iterations, stops, self.starts, self.slopes, self.origins)
 
     def _look(self, images: Tensor) -> _Look:
         images = images.detach().requires_grad_()

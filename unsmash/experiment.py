@@ -16,14 +16,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from unsmash import budget
-from unsmash.attacks.base import Attack
+from unsmash.attacks.base import Attack, ClassAttack
 from unsmash.component import Component, discover, find
 from unsmash.data.base import Data
 from unsmash.defences.base import Defence
 from unsmash.errors import ConfigError
 from unsmash.models.base import Model
 from unsmash.split.train import Training
-from unsmash.threat import Threat, standing
+from unsmash.threat import Grant, Threat, standing
 
 FAMILIES: dict[str, tuple[str, type[Component]]] = {
     "data": ("unsmash.data", Data),
@@ -92,6 +92,8 @@ class Experiment(BaseModel):
             object.__setattr__(self, "attacks", tuple(kinds[kind]() for kind in DEFAULT_ATTACKS))  # type: ignore[call-arg]
         if not self.at:
             object.__setattr__(self, "at", self.model.default_cut)
+        if "threats" not in self.model_fields_set:
+            object.__setattr__(self, "threats", (*self.threats, *_owner(self.attacks, self.threats)))
         _check_threats(self.threats)
         _check_grants(self.attacks, self.threats)
         return self
@@ -252,6 +254,15 @@ def _seeds(value: Any) -> tuple[int, ...]:
         allowed = f"a number of seeds from 1 to {MOST_SEEDS}, or a list of different whole numbers from 0 to 2^31"
         raise ConfigError("seeds", got=value, allowed=allowed)
     return tuple(seeds)
+
+
+def _owner(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
+    """The adversary that attacks on the network itself ask for, shown only: no standing one holds the server half."""
+    needs = [attack.required() for attack in attacks if isinstance(attack, ClassAttack)]
+    grants = frozenset[Grant]().union(*needs)
+    if any(threat.allows(grants) for threat in threats):
+        return ()
+    return (Threat(name="owner", grants=tuple(sorted(grants)), asked=False),)
 
 
 def _check_threats(threats: tuple[Threat, ...]) -> None:

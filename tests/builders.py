@@ -98,7 +98,7 @@ def class_record(recognised: int = 8, n: int = 10, *, confidence: float = 0.995,
     )  # fmt: skip
     scores = {"class_recognition": share(recognised, n, metric="class_recognition"), "class_ssim": figure(
         "class_ssim", 0.5, 0.05, n)}  # fmt: skip
-    floor = ClassResult("miface/mean", "mean", "Class mean", "floor", "owner", rows[:2], {})
+    floor = ClassResult("miface/mean", "mean", "Class mean", "floor", "owner", rows, scores)
     done = ClassResult("miface", "miface", "Class inversion", "attack", "owner", rows, scores, {"tv": 0.5}, "Climbs.",
                        ("One start was flat.",))  # fmt: skip
     broken = ClassResult("miface", "miface", "Class inversion", "attack", "owner", failure=failure)

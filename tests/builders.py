@@ -11,10 +11,13 @@ from scipy.stats import binomtest
 from unsmash.records import (
     Bound,
     Card,
+    ClassRecord,
+    ClassResult,
     DataRecord,
     DefenceRecord,
     Failure,
     Pictures,
+    Prototype,
     Result,
     Role,
     Run,
@@ -87,6 +90,22 @@ def data(n: int = N) -> DataRecord:
     return DataRecord("digits", "Hand-made", ("digit", "digits"), (1, 8, 8), ("zero", "one"), sizes, "fade")
 
 
+def class_record(recognised: int = 8, n: int = 10, *, confidence: float = 0.995, failure: str = "") -> ClassRecord:
+    """A class attack whose images of `n` classes are read as their class `recognised` times, after one floor."""
+    rows = tuple(
+        Prototype(f"kind {i}", confidence, 0.1, 40 + i, "done", i == 1, i < recognised, 0.75, 0.5, 0.0625, 0.25, 0.375,
+                  0.5, 0.125) for i in range(n)
+    )  # fmt: skip
+    scores = {"class_recognition": share(recognised, n, metric="class_recognition"), "class_ssim": figure(
+        "class_ssim", 0.5, 0.05, n)}  # fmt: skip
+    floor = ClassResult("miface/mean", "mean", "Class mean", "floor", "owner", rows, scores)
+    done = ClassResult("miface", "miface", "Class inversion", "attack", "owner", rows, scores, {"tv": 0.5}, "Climbs.",
+                       ("One start was flat.",))  # fmt: skip
+    broken = ClassResult("miface", "miface", "Class inversion", "attack", "owner", failure=failure)
+    owner = ThreatRecord("owner", "Holds both halves", "Someone can", 1, False, ("run",), (), ("server", "weights"))
+    return ClassRecord((broken,) if failure else (floor, done), (owner,), 1 / n)
+
+
 def full_run() -> Run:
     """A run that fills every field of every record, so that a test can change each."""
     results = (
@@ -113,6 +132,7 @@ def full_run() -> Run:
         ),
         bounds=(shares, Bound("epsilon@16", "Local ε", None, "ε", "any two", reason="nothing is random", queries=16)),
         utility=Utility(share(90, metric="accuracy"), 0.125, 2, share(95, metric="accuracy")),
+        classes=class_record(),
         dependence={"dcor": figure("dcor", 0.4), "dcor_compat": figure("dcor_compat", 0.6)},
         recogniser=share(97, metric="recognition"),
         pictures=Pictures((3, 1), ("worst", "least"), ("zero", "one"), "by rank", 1.25, ("decoder",)),

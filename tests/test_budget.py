@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsmash.budget import COST, LEAKAGE, Comparison, Terms, evaluate, parse
+from unsmash.budget import CLASSES, COST, LEAKAGE, Comparison, Terms, evaluate, parse
 from unsmash.errors import ConfigError
 
 EXAMPLE = "Write for example --fail-if 'identification>0.05 or ssim>0.4'"
@@ -56,9 +56,9 @@ ERRORS = {
     "accuracy<-0.1": f"fail-if: got 'accuracy<-0.1'; allowed: a share from 0 to 1. {EXAMPLE}",
     "psnr>20%": f"fail-if: got 'psnr>20%'; allowed: psnr without a per cent sign. {EXAMPLE}",
     "identifcation>0.05": "fail-if: got 'identifcation'; allowed: "
-    + ", ".join(LEAKAGE + COST)
+    + ", ".join(LEAKAGE + CLASSES + COST)
     + " (did you mean 'identification'?).",
-    "privacy>1": f"fail-if: got 'privacy'; allowed: {', '.join(LEAKAGE + COST)}.",
+    "privacy>1": f"fail-if: got 'privacy'; allowed: {', '.join(LEAKAGE + CLASSES + COST)}.",
 }
 
 

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from unsmash.errors import ConfigError
 from unsmash.judge import judge
-from unsmash.records import Card, Failure, Result, Run, Score
+from unsmash.records import Card, ClassRecord, Failure, Result, Run, Score
 
 N = builders.N
 FIVE = "identification>0.05"
@@ -26,6 +26,50 @@ def bounds(hits: int, n: int) -> tuple[float, float]:
 
 def word(*results: Result, budget: str = FIVE) -> str:
     return judge([builders.run(results)], budget).word
+
+
+# -- what the network gives away of its classes -----------------------------------------------------------------------
+
+
+def with_classes(*records: ClassRecord | None, hits: int = 0) -> list[Run]:
+    return [builders.run([attack(hits=hits)], classes=record) for record in records]
+
+
+@pytest.mark.parametrize("recognised", [0, 10])
+@pytest.mark.parametrize("hits", [0, 90])
+def test_a_class_attack_never_decides_unless_the_budget_names_it(recognised: int, hits: int) -> None:
+    plain, more = with_classes(None, builders.class_record(recognised), hits=hits)
+    assert judge([plain], FIVE) == judge([more], FIVE)
+
+
+@pytest.mark.parametrize(("recognised", "word"), [(10, "leaks"), (0, "passes"), (3, "inconclusive")])
+def test_a_budget_that_names_it_is_judged_by_its_interval(recognised: int, word: str) -> None:
+    found = judge(with_classes(builders.class_record(recognised)), "class_recognition>0.31")
+    assert found.word == word
+    assert "miface" in found.terms[0]
+    low, high = bounds(recognised, 10)
+    assert (low > 0.31, high <= 0.31) == (word == "leaks", word == "passes")
+
+
+def test_images_that_the_network_itself_is_unsure_of_support_no_pass() -> None:
+    found = judge(with_classes(builders.class_record(0, confidence=0.3)), "class_recognition>0.31")
+    assert (found.word, found.exit_code) == ("inconclusive", 3)
+    assert "did not make the network sure" in found.sentence
+    assert judge(with_classes(builders.class_record(10, confidence=0.3)), "class_recognition>0.31").word == "leaks"
+
+
+@pytest.mark.parametrize("record", [None, builders.class_record(failure="MemoryError: no message")])
+def test_a_class_attack_that_nobody_ran_or_that_broke_is_inconclusive(record: ClassRecord | None) -> None:
+    found = judge(with_classes(record), "class_recognition>0.31")
+    assert found.word == "inconclusive"
+    assert "not measured" in found.terms[0]
+
+
+def test_seeds_of_a_class_attack_are_pooled() -> None:
+    one, two = builders.class_record(10), builders.class_record(0)
+    assert judge(with_classes(one, one), "class_recognition>0.5").word == "leaks"
+    assert judge(with_classes(one, two), "class_recognition>0.5").word == "inconclusive"
+    assert judge(with_classes(one, None), "class_recognition>0.5").word == "inconclusive"
 
 
 # -- the rule ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -455,3 +456,92 @@ def test_a_proof_holds_where_the_candidate_list_is_only_approximate(
     noise = [{"kind": "gaussian", "sigma": 30.0}, {"kind": "laplace", "scale": 30.0}]
     with pytest.raises(BoundError, match="proved"):
         run_of(experiment(defences=noise), digits)
+
+
+MIFACE = {"kind": "miface", "max_iter": 60}
+
+
+@functools.cache
+def with_classes(defended: bool) -> tuple[Measured, Measured]:
+    """The same experiment without and with a class attack."""
+    defences = [{"kind": "gaussian", "sigma": 0.1}] if defended else []
+    plain = experiment(defences=defences)
+    splits = plain.data.load(Path())
+    return measure(plain, splits), measure(experiment(defences=defences, attacks=[*RIDGE, MIFACE]), splits)
+
+
+@pytest.mark.parametrize("defended", [False, True])
+def test_a_class_attack_stands_apart_and_changes_nothing_else(defended: bool) -> None:
+    plain, more = with_classes(defended)
+    assert plain.run.classes is None
+    for part in ("results", "threats", "bounds", "pictures", "dependence", "utility"):
+        assert getattr(plain.run, part) == getattr(more.run, part)
+    assert judge([plain.run]) == judge([more.run])
+    assert {name: value.tobytes() for name, value in plain.arrays.items()} == {
+        name: value.tobytes() for name, value in more.arrays.items() if not name.startswith("class/")
+    }
+
+
+def test_prototypes_are_scored_by_the_network_a_judge_and_the_victims() -> None:
+    found, arrays = with_classes(False)[1].run, with_classes(False)[1].arrays
+    assert found.classes is not None
+    assert [result.name for result in found.classes.results] == ["miface/start", "miface/mean", "miface"]
+    assert [threat.name for threat in found.classes.threats] == ["owner"]
+    start, mean, best = found.classes.results
+    images, one = torch.from_numpy(arrays["class/miface"]), experiment(attacks=[MIFACE])
+    splits = one.data.load(Path())
+    sure = prepare(one, splits, Lab(), None).model(images).softmax(1).diagonal()
+    shadow = splits.shadow
+    for label, row in enumerate(best.prototypes):
+        mine = splits.victims.pixels[splits.victims.labels == label]
+        others = splits.victims.pixels[splits.victims.labels != label]
+        assert row.confidence == pytest.approx(sure[label].item(), abs=1e-5)
+        assert row.confidence >= start.prototypes[label].confidence
+        assert row.own_mse == pytest.approx((mine - images[label]).square().mean((1, 2, 3)).min().item(), abs=1e-6)
+        assert row.other_mse == pytest.approx((others - images[label]).square().mean((1, 2, 3)).min().item(), abs=1e-6)
+        assert row.mean_mse == pytest.approx((mine.mean(0) - images[label]).square().mean().item(), abs=1e-6)
+        floor = (mine.mean(0) - shadow.pixels[shadow.labels == label].mean(0)).square().mean().item()
+        assert mean.prototypes[label].mean_mse == pytest.approx(floor, abs=1e-6)
+    assert start.mean("class_recognition") == pytest.approx(found.classes.chance)  # black is read as one class
+    nearer = [row.own_mse < row.other_mse for row in best.prototypes if row.own_mse and row.other_mse]
+    assert best.mean("class_nearest") == pytest.approx(sum(nearer) / len(nearer))
+
+
+def test_a_class_attack_alone_asks_nobody_else(digits: Splits) -> None:
+    found = run_of(experiment(attacks=[MIFACE]), digits)
+    assert found.classes is not None
+    assert not found.threats
+    assert judge([found]).word == "inconclusive"
+
+
+def test_a_class_attack_that_fails_is_a_result(digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(discover("unsmash.attacks", Attack)["miface"], "invert", broken)
+    found = run_of(experiment(attacks=[*RIDGE, MIFACE]), digits)
+    assert found.classes is not None
+    (failed,) = found.classes.results
+    assert failed.failure.startswith("MemoryError")
+    assert not found.result("ridge").failure
+
+
+def test_a_flat_start_is_said(digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    attack = {"kind": "miface", "on": "probability", "start": "random", "max_iter": 2}
+    monkeypatch.setattr("unsmash.class_inversion.FLAT", 1e9)
+    found = run_of(experiment(attacks=[attack]), digits)
+    assert found.classes is not None
+    assert "no gradient to follow for 10 of 10 classes" in found.classes.attacks[0].notes[0]
+
+
+def test_no_standing_adversary_holds_the_server_half_but_who_is_asked_for() -> None:
+    assert "owner" not in {threat.name for threat in experiment().threats}
+    assert [str(grant) for grant in experiment(attacks=[MIFACE]).threats[-1].grants] == ["server", "weights"]
+    more = experiment(attacks=[MIFACE | {"start": "average"}]).threats[-1]
+    assert (more.name, more.asked, [str(grant) for grant in more.grants]) == (
+        "owner",
+        False,
+        ["server", "shadow", "weights"],
+    )
+    with pytest.raises(ConfigError, match="server"):
+        experiment(attacks=[MIFACE], threats=[{"name": "query"}])

@@ -42,7 +42,7 @@ def view_of(*grants: Grant, shield: Shield | None = None, queries: int = 1) -> V
 def test_every_part_of_a_view_is_either_open_or_guarded() -> None:
     """A new public part must be listed here with its grant, or be known to all."""
     known = {"threat", "repeats", "input_shape", "classes", "shield", "release", "victims", "stochastic"}
-    assert {name for name in dir(View) if not name.startswith("_")} | known == known | set(PARTS)
+    assert {name for name in dir(View) if not name.startswith("_")} | known == known | set(PARTS) | {"answers"}
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -59,6 +59,27 @@ def test_a_part_stays_shut_without_its_grant(part: str) -> None:
         take(view_of(*others))
     with pytest.raises(ThreatError, match="grants nothing"):
         take(view_of())
+
+
+def test_the_networks_answers_take_both_halves() -> None:
+    """The device's weights alone are a stolen device, the server half alone has no way back to the image."""
+    both = {Grant.WEIGHTS, Grant.SERVER}
+    for missing in both:
+        with pytest.raises(ThreatError, match=f"the attack asked for {missing}"):
+            view_of(*(set(Grant) - {missing})).answers(AT.shadow)
+    shield = GaussianShield(0.5)
+    images = AT.shadow.clone().requires_grad_()
+    found = view_of(*both, shield=shield).answers(images)
+    assert torch.equal(found, shallow("flat", GREY)(AT.shadow))
+    (slope,) = torch.autograd.grad(found.square().sum(), images)
+    assert slope.abs().sum() > 0
+
+
+def test_who_holds_both_halves_is_told_and_nobody_is_told_not_to_hold_the_server() -> None:
+    owner = Threat(grants=(Grant.WEIGHTS, Grant.SERVER)).record(200)
+    assert "both halves" in owner.title
+    assert any("server half" in item for item in owner.can)
+    assert not any("server half" in item for item in Threat().record(200).cannot)
 
 
 def test_granting_more_opens_more_and_leaves_the_first_view() -> None:

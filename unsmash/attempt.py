@@ -23,13 +23,18 @@ def attempt(
         if not guess.isfinite().all():
             raise UnsmashError("it gave numbers that are not finite")
     except (UnsmashError, RuntimeError, MemoryError) as error:
-        failure = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-        return Result(name, attack.kind, attack.heading, attack.role, view.threat.name, failure=failure), None
+        told = failure_of(error)
+        return Result(name, attack.kind, attack.heading, attack.role, view.threat.name, failure=told), None
     if attack.secret is Secret.IDENTITY:
         exact = _known(view)
         return scoring.score_candidates(attack, name, view.threat.name, guess, scene, exact=exact), None
     threat = "" if attack.role == "floor" else view.threat.name
     return scoring.score_images(attack, name, threat, guess, scene, eye), guess.float().clamp(0, 1)
+
+
+def failure_of(error: BaseException) -> str:
+    """What a failed result says of its error: one line."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
 
 
 def _known(view: View) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unsmash import class_archive, report
 from unsmash import experiment as experiments
-from unsmash import report
 from unsmash.data.base import Data, Splits, data_root
 from unsmash.errors import ConfigError, UnsmashError
 from unsmash.events import Fan, JsonLines, Sink, silent
@@ -181,6 +181,7 @@ def _one(
             )
             run = measured.run
             _save_pictures(work / PICTURES, measured.arrays)
+            class_archive.save(run, measured.arrays, work)
         except UnsmashError as error:
             if error.exit_code == 2:
                 raise  # a user's mistake is no result
@@ -295,6 +296,7 @@ def summary(found: Audit) -> dict[str, Any]:
         "victims": first.data.sizes["victims"] if first.data else None,
         "floors": entry([result.name for result in first.of_role("floor")]),
         "attacks": entry([result.name for result in first.of_role("attack")]),
+        "classes": _classes(first),
         "gallery_identification": average(galleries[0], "identification") if galleries else None,
         "contamination": first.data.contamination if first.data else 0,
         "near_duplicates": first.data.near_duplicates if first.data else 0,
@@ -303,3 +305,9 @@ def summary(found: Audit) -> dict[str, Any]:
         "seconds": sum(run.seconds.get("total", 0.0) for run in runs),
         "report": str(found.report),
     }
+
+
+def _classes(run: Run) -> dict[str, Any]:
+    """Figures of the attacks on the network's classes and of their floors."""
+    results = run.classes.results if run.classes else ()
+    return {result.name: {name: score.mean for name, score in result.scores.items()} for result in results}

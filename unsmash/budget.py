@@ -27,6 +27,9 @@ LEAKAGE = (
 )
 """Metrics of leakage: judged by the strongest valid attack of each adversary asked for"""
 
+CLASSES = ("class_recognition", "class_ssim")
+"""Metrics of what the network gives away of its classes: judged by the class attacks, only where a term asks for it"""
+
 COST = ("accuracy", "bytes", "latency_ms")
 """Metrics of cost: judged as they are"""
 
@@ -38,10 +41,18 @@ PERCENT = (
     "accuracy",
     "ssim",
     "ms_ssim",
+    *CLASSES,
 )
 """Metrics whose limit may be written in per cent"""
 
-SHARES = ("identification", "gallery_identification", "feature_identification", "recognition", "accuracy")
+SHARES = (
+    "identification",
+    "gallery_identification",
+    "feature_identification",
+    "recognition",
+    "accuracy",
+    "class_recognition",
+)
 
 COMPARISON = re.compile(r"\s*([a-z_]+)\s*(<=|>=|<|>)\s*([-+0-9.eE]+)\s*(%?)\s*$")
 
@@ -99,8 +110,8 @@ def _comparison(part: str, text: str) -> Comparison:
             "fail-if", got=part.strip() or text, allowed="METRIC > NUMBER, joined by or / and", hint=example
         )
     metric, operator, number, percent = match.groups()
-    if metric not in LEAKAGE + COST:
-        raise ConfigError("fail-if", got=metric, allowed=LEAKAGE + COST)
+    if metric not in LEAKAGE + CLASSES + COST:
+        raise ConfigError("fail-if", got=metric, allowed=LEAKAGE + CLASSES + COST)
     try:
         limit = float(number) / (100 if percent else 1)
     except ValueError:

@@ -16,14 +16,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from unsmash import budget
-from unsmash.attacks.base import Attack
+from unsmash.attacks.base import Attack, ClassAttack
 from unsmash.component import Component, discover, find
 from unsmash.data.base import Data
 from unsmash.defences.base import Defence
 from unsmash.errors import ConfigError
 from unsmash.models.base import Model
 from unsmash.split.train import Training
-from unsmash.threat import Threat, standing
+from unsmash.threat import Grant, Threat, standing
 
 FAMILIES: dict[str, tuple[str, type[Component]]] = {
     "data": ("unsmash.data", Data),
@@ -92,6 +92,8 @@ class Experiment(BaseModel):
             object.__setattr__(self, "attacks", tuple(kinds[kind]() for kind in DEFAULT_ATTACKS))  # type: ignore[call-arg]
         if not self.at:
             object.__setattr__(self, "at", self.model.default_cut)
+        if "threats" not in self.model_fields_set:
+            object.__setattr__(self, "threats", (*self.threats, *_owner(self.attacks, self.threats)))
         _check_threats(self.threats)
         _check_grants(self.attacks, self.threats)
         return self
@@ -254,6 +256,15 @@ def _seeds(value: Any) -> tuple[int, ...]:
     return tuple(seeds)
 
 
+def _owner(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
+    """The adversary that attacks on the network itself ask for, shown only: no standing one holds the server half."""
+    needs = [attack.required() for attack in attacks if isinstance(attack, ClassAttack)]
+    grants = frozenset[Grant]().union(*needs)
+    if any(threat.allows(grants) for threat in threats):
+        return ()
+    return (Threat(name="owner", grants=tuple(sorted(grants)), asked=False),)
+
+
 def _check_threats(threats: tuple[Threat, ...]) -> None:
     names = [threat.name for threat in threats]
     if len(set(names)) != len(names):
@@ -266,9 +277,9 @@ def _check_threats(threats: tuple[Threat, ...]) -> None:
 
 def _check_grants(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> None:
     for index, attack in enumerate(attacks):
-        if attack.role == "floor" or any(threat.allows(attack.needs) for threat in threats):
+        if attack.role == "floor" or any(threat.allows(attack.required()) for threat in threats):
             continue
-        needs = ", ".join(sorted(attack.needs))
+        needs = ", ".join(sorted(attack.required()))
         grants = "; ".join(f"{threat.name} grants {', '.join(threat.grants) or 'nothing'}" for threat in threats)
         raise ConfigError(
             f"attacks.{index}", got=attack.kind, allowed=f"attacks that some threat allows: it needs {needs}, {grants}"

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from unsmash import budget as budgets
 from unsmash.budget import Comparison
 from unsmash.metrics.intervals import bootstrap, share_interval
-from unsmash.records import AdversaryVerdict, Result, Run, ThreatRecord, Verdict, Word
+from unsmash.records import AdversaryVerdict, ClassResult, Result, Run, Score, ThreatRecord, Verdict, Word
 
 EXIT = {"passes": 0, "leaks": 1, "inconclusive": 3}
 WORDS: dict[bool | None, Word] = {True: "leaks", False: "passes", None: "inconclusive"}
 DOWN = ("mse",)
 """Metrics where less means more leakage"""
+
+ARRIVED = 0.9
+"""Confidence of the audited network below which a class attack has not shown what the network keeps of a class"""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def judge(runs: Sequence[Run], budget: str = budgets.DEFAULT) -> Verdict:
         return Verdict("inconclusive", f"No verdict: {reason}", (reason,), (), budget, EXIT["inconclusive"], len(runs))
     findings = {term: _finding(runs, term) for group in terms for term in group}
     whole = budgets.evaluate(terms, lambda term: findings[term].value)
-    leakage = tuple(tuple(t for t in group if t.metric in budgets.LEAKAGE) for group in terms)
+    leakage = tuple(tuple(t for t in group if t.metric in budgets.LEAKAGE + budgets.CLASSES) for group in terms)
     leakage = tuple(group for group in leakage if group)
     leak = budgets.evaluate(leakage, lambda term: findings[term].value) if leakage else whole
     adversaries = tuple(_adversary(runs, threat, _limit(terms, threat)) for threat in runs[0].threats)
@@ -77,9 +80,12 @@ def strongest(runs: Sequence[Run], names: Sequence[str], metric: str) -> Stronge
 
 def pool(runs: Sequence[Run], name: str, metric: str) -> Strongest | None:
     """A result's metric over all seeds, with its 95 % interval."""
-    scores = [run.result(name).scores.get(metric) for run in runs]
+    return _pooled(name, [run.result(name).scores.get(metric) for run in runs], metric)
+
+
+def _pooled(name: str, scores: Sequence[Score | None], metric: str) -> Strongest | None:
     kept = [score for score in scores if score is not None]
-    if len(kept) != len(runs):
+    if not kept or len(kept) != len(scores):
         return None
     if len(kept) == 1:
         score = kept[0]
@@ -138,6 +144,8 @@ def doubt(runs: Sequence[Run], threat: str) -> str:
 def _finding(runs: Sequence[Run], term: Comparison) -> Finding:
     if term.metric in budgets.COST:
         return _cost(runs, term)
+    if term.metric in budgets.CLASSES:
+        return _of_classes(runs, term)
     gallery = term.metric == "gallery_identification"
     metric = "identification" if gallery else term.metric
     threats = [t for t in runs[0].threats if ("candidates" in t.grants) == gallery and (t.asked or gallery)]
@@ -193,6 +201,33 @@ def _cost(runs: Sequence[Run], term: Comparison) -> Finding:
     value = None if math.isnan(measured) else term.holds(measured)
     reason = "" if value is False else f"{term.metric} {measured:.3g} against your limit of {term.limit:g}"
     return Finding(value, f"{term}: {measured:.3g}", reason)
+
+
+def _of_classes(runs: Sequence[Run], term: Comparison) -> Finding:
+    """What the network gives away of its classes, by the strongest class attack, whatever adversary holds it.
+
+    A low figure means something only where the network itself was brought to be sure of what it shows.
+    """
+    attacks = [run.classes.attacks if run.classes else () for run in runs]
+    names = [result.name for result in attacks[0]]
+    found = {name: [next((r for r in each if r.name == name), None) for each in attacks] for name in names}
+    scores = {name: [r.scores.get(term.metric) if r else None for r in each] for name, each in found.items()}
+    pooled = [_pooled(name, each, term.metric) for name, each in scores.items()]
+    known = [one for one in pooled if one is not None]
+    if not known:
+        return Finding(None, f"{term}: not measured", f"{term.metric} was not measured here: it takes a class attack")
+    best = max(known, key=lambda one: one.mean)
+    value = term.over(best.low, best.high)
+    text = f"{term}: {best.mean:.3g} by {best.name} (95 % interval {best.low:.3g} to {best.high:.3g}, n = {best.n})"
+    if value is False and term.upper and not all(map(_arrived, found[best.name])):
+        return Finding(None, text, f"{best.name} did not make the network sure of every class")
+    if value is None:
+        return Finding(None, text, f"{term.metric} {best.mean:.3g} is too close to your limit of {term.limit:g}")
+    return Finding(value, text)
+
+
+def _arrived(result: ClassResult | None) -> bool:
+    return result is not None and all(one.confidence >= ARRIVED for one in result.prototypes)
 
 
 def _limit(terms: budgets.Terms, threat: ThreatRecord) -> float | None:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from unsmash import budget as budgets
-from unsmash import controls, pictures, proofs, scoring
-from unsmash.attacks.base import Attack
+from unsmash import controls, pictures, proofs, prototypes, scoring
+from unsmash.attacks.base import Attack, ClassAttack
 from unsmash.attempt import attempt, say
 from unsmash.component import discover
 from unsmash.data.base import Splits
@@ -128,6 +128,8 @@ def _measure(
         bounds = proofs.prove(experiment, victim, scene, attacks, lab.at("proofs"))
         told["say"] = proofs.say(bounds, len(victims))
     attacks = controls.with_cards(attacks, experiment, victim, scene, splits, lab, clock.stage, budget)
+    rows = plan(experiment, victim.model.shield)
+    classes, inverted = prototypes.measure(rows, victim.model, scene, eye, splits.classes, lab, clock.stage)
     first = observe(victim.model, scene, experiment.threats[0].model_copy(update={"queries": 1}), lab)
     results = scoring.order_by_identification([*floors, *attacks])
     shown, arrays = pictures.choose(results, guesses, scene, first.release, splits.classes)
@@ -140,6 +142,7 @@ def _measure(
         utility=utility,
         threats=tuple(threat.record(len(victims)) for threat in _distinct(experiment, victim)),
         results=results,
+        classes=classes,
         dependence=scoring.dependence(scene.victims, first.release),
         bounds=bounds,
         recogniser=_recogniser_score(eye, scene),
@@ -147,7 +150,7 @@ def _measure(
         budget=budget,
         latency_ms=device_latency(victim.model, victims.pixels[:1].to(lab.device)),
     )
-    return Measured(record, arrays)
+    return Measured(record, arrays | inverted)
 
 
 def _attack_all(
@@ -163,8 +166,10 @@ def _attack_all(
     ridge_error: dict[str, float] = {}
     memory: Memory = {}
     for threat, attacks in plan(experiment, victim.model.shield):
-        view = observe(victim.model, scene, threat, lab, memory=memory)
-        for attack, name in attacks:
+        reading = [(attack, name) for attack, name in attacks if not isinstance(attack, ClassAttack)]
+        view = observe(victim.model, scene, threat, lab, memory=memory) if reading else None
+        for attack, name in reading:
+            assert view is not None
             with clock.stage(name) as told:
                 result, guess = attempt(attack, name, view, scene, eye, lab)
                 if attack.kind == "ridge" and "mse" in result.scores:
@@ -193,7 +198,7 @@ def plan(experiment: Experiment, shield: Shield) -> list[tuple[Threat, list[tupl
         seen = (threat.queries if varies(shield) else 1, threat.frames)
         mine: list[tuple[Attack, str]] = []
         for index, attack in enumerate(experiment.attacks):
-            fits = threat.allows(attack.needs) and (shield.stochastic or not attack.for_noise)
+            fits = threat.allows(attack.required()) and (shield.stochastic or not attack.for_noise)
             if attack.role == "floor" or not fits or (index, *seen) in done:
                 continue
             done.add((index, *seen))
@@ -216,8 +221,9 @@ def _name(attack: Attack, threat: Threat, experiment: Experiment, used: set[str]
 
 
 def _distinct(experiment: Experiment, victim: Victim) -> list[Threat]:
-    """The threats that some attack ran under."""
-    return [threat for threat, _ in plan(experiment, victim.model.shield)]
+    """The threats that some attack on what is sent ran under."""
+    rows = plan(experiment, victim.model.shield)
+    return [threat for threat, attacks in rows if not all(isinstance(attack, ClassAttack) for attack, _ in attacks)]
 
 
 def _floors(victim: Victim, scene: Scene, eye: Recogniser | None, lab: Lab) -> list[Result]:

@@ -32,6 +32,11 @@ class Recogniser:
         return torch.cat([self.body(part) for part in images.split(512)])
 
     @torch.no_grad()
+    def reads(self, images: Tensor) -> Tensor:
+        """How sure it is of each class: probabilities [n, classes]."""
+        return self.head(self.features(images)).softmax(1)
+
+    @torch.no_grad()
     def recognises(self, images: Tensor, labels: Tensor) -> Tensor:
         """1 where the image is read as its label, else 0: [n] float64."""
         return (self.head(self.features(images)).argmax(1) == labels).double()

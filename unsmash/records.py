@@ -101,6 +101,62 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Prototype:
+    """What a class attack shows of one class: an image of no input in particular, and what it is like."""
+
+    label: str
+    """Name of the class"""
+    confidence: float
+    """The audited network's probability of the class"""
+    start: float
+    """The same for the start image"""
+    iterations: int
+    stopped: str
+    """Why the descent ended, in words; empty for a floor"""
+    flat: bool = False
+    """The start had no gradient to follow"""
+    recognised: bool | None = None
+    """The independent recogniser reads it as the class; None without one"""
+    read: float | None = None
+    """The independent recogniser's probability of the class"""
+    mean_ssim: float | None = None
+    """Likeness to the mean of the class's victims; None, like all below, where it has none"""
+    mean_mse: float | None = None
+    own_mse: float | None = None
+    """Error against the nearest victim of the class"""
+    own_ssim: float | None = None
+    other_mse: float | None = None
+    """Error against the nearest victim of any other class"""
+    other_ssim: float | None = None
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """What one class attack reached, or one of its floors: never a reconstruction of an input."""
+
+    name: str
+    kind: str
+    title: str
+    role: Role
+    threat: str
+    """Name of the threat it ran under"""
+    prototypes: tuple[Prototype, ...] = ()
+    """One a class"""
+    scores: dict[str, Score] = field(default_factory=dict)
+    """Over classes: class_confidence, class_recognition, class_ssim, class_mse, class_nearest"""
+    settings: dict[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    notes: tuple[str, ...] = ()
+    """What must be said of it: starts without a gradient, classes that were not reached"""
+    failure: str = ""
+
+    def mean(self, metric: str) -> float | None:
+        """The mean of a metric, or None where it was not measured."""
+        score = self.scores.get(metric)
+        return None if score is None else score.mean
+
+
+@dataclass(frozen=True)
 class ThreatRecord:
     """An adversary of the run, in plain words."""
 
@@ -119,6 +175,23 @@ class ThreatRecord:
     grants: tuple[str, ...] = ()
     frames: int = 1
     """Slightly moved frames of the same image it sees"""
+
+
+@dataclass(frozen=True)
+class ClassRecord:
+    """What the network itself gives away of its classes, apart from anything that is sent."""
+
+    results: tuple[ClassResult, ...]
+    """Each attack after its floors"""
+    threats: tuple[ThreatRecord, ...]
+    """Who holds what that takes"""
+    chance: float
+    """Share of classes that any one image would be read as: 1 / classes"""
+
+    @property
+    def attacks(self) -> tuple[ClassResult, ...]:
+        """Without the floors."""
+        return tuple(result for result in self.results if result.role == "attack")
 
 
 @dataclass(frozen=True)
@@ -277,6 +350,8 @@ class Run:
     threats: tuple[ThreatRecord, ...] = ()
     results: tuple[Result, ...] = ()
     """Floors, attacks and ceilings, weakest first inside each threat"""
+    classes: ClassRecord | None = None
+    """What the network gives away of its classes; None where nobody asked"""
     dependence: dict[str, Score] = field(default_factory=dict)
     """Distance correlation of input and release: `dcor` (bias-corrected), `dcor_compat` (the field's squared form)"""
     bounds: tuple[Bound, ...] = ()

@@ -1,6 +1,7 @@
 """Run folders: written under a temporary name and renamed when complete, so a half-written run cannot be read.
 
     OUT/<run id>/   experiment.yaml  run.json  verdict.json  events.jsonl  pictures.safetensors  report.html
+                    testing_adversarial_<attack>.tar.gz, for each attack on the network's classes
     OUT/cache/      trained victims, by the hash of what they depend on
     OUT/frontiers/  one folder a sweep: frontier.html  frontier.json  study.yaml
 
@@ -119,6 +120,13 @@ def write_text(file: Path, text: str) -> None:
     """Write a file so that readers see the old one or the new one, never half of it."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """As `write_text`, for bytes."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.write_bytes(content)
     partial.replace(file)
 
 

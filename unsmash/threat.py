@@ -36,6 +36,7 @@ class Grant(StrEnum):
 
     QUERIES = "queries"
     WEIGHTS = "weights"
+    SERVER = "server"
     ARCHITECTURE = "architecture"
     SHADOW = "shadow"
     LABELS = "labels"
@@ -57,6 +58,7 @@ class Secret(StrEnum):
 PLAIN = {
     Grant.QUERIES: ("run the device half on images of their own", "run the device half"),
     Grant.WEIGHTS: ("open the model's weights", "open the model's weights"),
+    Grant.SERVER: ("run the server half and follow its gradients", ""),
     Grant.ARCHITECTURE: ("know the network's layers", "know the network's layers"),
     Grant.SHADOW: ("hold images of the same kind, none of them private ones", "hold images of the same kind"),
     Grant.LABELS: ("know the true label of each private image", "know the labels of the private images"),
@@ -64,7 +66,8 @@ PLAIN = {
     Grant.GRADIENTS: ("see the gradients of the training", "see the gradients of the training"),
     Grant.TRAINING: ("take part in the training", "take part in the training"),
 }
-"""Each grant as the report says it: what such an adversary can do, and what another cannot"""
+"""Each grant as the report says it: what such an adversary can do, and what another cannot. Not to hold the server half
+is no limit worth telling: what leaves the device is the same whatever is made of it there"""
 
 
 class Threat(BaseModel):
@@ -100,7 +103,7 @@ class Threat(BaseModel):
         if self.frames > 1:
             messages = f"the messages of {self.frames} slightly moved frames of the same image"
         held = [PLAIN[grant][0] for grant in PLAIN if grant in self.grants]
-        missing = [PLAIN[grant][1] for grant in PLAIN if grant not in self.grants]
+        missing = [PLAIN[grant][1] for grant in PLAIN if grant not in self.grants and PLAIN[grant][1]]
         if self.queries == self.frames == 1:
             missing.append("see two messages of the same image")
         can = (f"read {messages} that leaves the device", *held, "know the defence and how strong it is")
@@ -118,6 +121,8 @@ class Threat(BaseModel):
                 f"{sees}, holds the {candidates} candidates and the model",
                 "Someone who holds the list of candidates can",
             )
+        if {Grant.WEIGHTS, Grant.SERVER} <= set(self.grants):
+            return "Holds both halves of the model", "Someone who holds both halves of the model can"
         if Grant.WEIGHTS in self.grants:
             return "Has the model's weights", "Someone with the model's weights can"
         if self.frames > 1:
@@ -171,6 +176,7 @@ class View:
     """The defence's law: its noise, clip and masks, known to every adversary (a private copy)"""
     _frames: Callable[[Tensor, str], list[Smashed]]
     _device: nn.Module
+    _network: SplitModel
     _shadow: tuple[Tensor, Tensor]
     _labels: Tensor
     _candidates: Tensor
@@ -239,6 +245,15 @@ class View:
         """The candidate list [N, c, h, w]: all victims, in an order that tells nothing."""
         self._require(Grant.CANDIDATES)
         return self._candidates
+
+    def answers(self, x: Tensor) -> Tensor:
+        """The whole network's logits [n, classes] for images, through the defence without its noise; differentiable.
+
+        They lie where the network runs. Needs both halves: the device's weights and the server.
+        """
+        self._require(Grant.WEIGHTS)
+        self._require(Grant.SERVER)
+        return _answers(self._network, x)
 
     def smash(self, x: Tensor) -> Smashed:
         """The smashed data of images, before the shield; needs the weights."""
@@ -351,11 +366,17 @@ def observe(
         shield=copy.deepcopy(frozen.shield).cpu().forget(),
         _frames=frames,
         _device=frozen.device,
+        _network=frozen,
         _shadow=(scene.shadow, scene.shadow_labels),
         _labels=scene.labels,
         _candidates=scene.victims[scene.order],
         _memory={} if memory is None else memory.setdefault((threat.queries, threat.frames), {}),
     )
+
+
+def _answers(network: SplitModel, x: Tensor) -> Tensor:
+    place = next(network.parameters(), x).device
+    return network.answer(network.shield.quiet(network.smash(x.to(place))))
 
 
 def _transmit(shield: Shield, frames: list[Smashed], threat: Threat) -> tuple[Smashed, ...]:

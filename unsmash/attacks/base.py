@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from unsmash.class_inversion import Inversion
 from unsmash.component import Component
 from unsmash.lab import Lab
 from unsmash.records import Role
@@ -16,7 +17,7 @@ class Attack(Component):
     """Turns what a threat lets it see into a guess at a secret."""
 
     needs: ClassVar[frozenset[Grant]] = frozenset()
-    """Grants it uses; checked when the settings are read. Floors are given theirs: they are no adversaries"""
+    """Grants it uses whatever its settings. Floors are given theirs: they are no adversaries"""
 
     secret: ClassVar[Secret] = Secret.INPUTS
     role: ClassVar[Role] = "attack"
@@ -42,8 +43,27 @@ class Attack(Component):
         unaware = getattr(self, "aware", True) is False
         return (self.title or self.kind) + (", unaware of the defence" if unaware else "")
 
+    def required(self) -> frozenset[Grant]:
+        """The grants that these settings use: `needs`, and what an option adds. Checked when the settings are read."""
+        return self.needs
+
     def run(self, view: View, lab: Lab) -> Tensor:
         """The guess. For inputs: images [n, c, h, w], clamped to [0, 1] by the caller. For identity: log-likelihoods
-        [n, N] of the candidates, larger is likelier. Leaves torch's random state and everything in the view unchanged.
+        [n, N] of the candidates, larger is likelier. For classes: one image a class [classes, c, h, w]. Leaves torch's
+        random state and everything in the view unchanged.
         """
         raise NotImplementedError
+
+
+class ClassAttack(Attack):
+    """Shows what the network has kept of its classes: one image a class, of no input in particular."""
+
+    secret: ClassVar[Secret] = Secret.CLASS
+
+    def invert(self, view: View, lab: Lab) -> Inversion:
+        """One row a class, with how sure the network is, how long it took and why it stopped."""
+        raise NotImplementedError
+
+    def run(self, view: View, lab: Lab) -> Tensor:
+        """One image a class [classes, c, h, w]."""
+        return self.invert(view, lab).images.cpu()

@@ -216,6 +216,26 @@ class Defences:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """What one class attack drew."""
+
+    title: str
+    tiles: tuple[tuple[str, Tile, str], ...]
+    """For each class its name, its picture with the network's confidence, and how a stranger reads it"""
+    facts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Prototypes of classes: no reconstruction of anything that was sent."""
+
+    heading: str
+    lede: str
+    drawn: tuple[Drawn, ...]
+    note: str
+
+
+@dataclass(frozen=True)
 class Suggestion:
     """An audit worth running next."""
 
@@ -273,6 +293,8 @@ class Body:
     """None where there is no defence"""
     axis: Axis
     proofs: Proofs
+    classes: Classes | None
+    """None where no class attack was asked for"""
     cost: Section
     audits: Section
     numbers: Table

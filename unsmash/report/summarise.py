@@ -12,6 +12,7 @@ from unsmash.records import Run, Verdict
 from unsmash.report.adversaries import adversaries, limit_column, squares
 from unsmash.report.audits import audits
 from unsmash.report.axis import axis
+from unsmash.report.classes import classes
 from unsmash.report.cost import cost, facts
 from unsmash.report.defences import defences
 from unsmash.report.evidence import Evidence, gather
@@ -72,6 +73,7 @@ def _body(evidence: Evidence, folder: Path | None, images: bool) -> Body:
         defences=defences(evidence),
         axis=axis(evidence),
         proofs=proofs(evidence),
+        classes=classes(evidence, folder, images=images),
         cost=cost(evidence),
         audits=audits(evidence),
         numbers=numbers(evidence),

@@ -3,6 +3,7 @@
     OUT/<run id>/   experiment.yaml  run.json  verdict.json  events.jsonl  pictures.safetensors  report.html
     OUT/cache/      trained victims, by the hash of what they depend on
     OUT/frontiers/  one folder a sweep: frontier.html  frontier.json  study.yaml
+    OUT/scans/      one folder a scan: scan.html  scan.json  experiment.yaml  pictures.safetensors
 
 Knows records only, no torch. Names that begin with a dot are work in progress and never listed.
 """

@@ -56,7 +56,7 @@ def _spread(rows: list[Candidate], most: int) -> list[Candidate]:
 
 def _named(name: str, rows: Sequence[Candidate], fitting: Sequence[Candidate]) -> Candidate:
     found = next((row for row in rows if name in (row.name, *row.aliases)), None)
-    if found in fitting:
+    if found is not None and found in fitting:
         return found
     known = [one for row in fitting for one in (row.name, *row.aliases)]
     close = nearest(name, known) or [row.name for row in fitting[:8]]

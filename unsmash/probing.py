@@ -36,9 +36,9 @@ PROBE = 8
 MEMORY = 2_000_000_000
 """Bytes of activations held at once; the cuts of a network that has more take turns"""
 
-WORK = 1e11
+WORK = 8e10
 """Products of a cut's linear fit: what keeps it to seconds. Where more crosses, fewer images are learned from"""
-IMAGES, FEWEST = 2000, 100
+IMAGES, FEWEST = 1500, 100
 """Most and fewest of the adversary's images that are learned from"""
 
 PICTURED = 6
@@ -59,8 +59,13 @@ def attacks(images: int, *, quick: bool = False) -> list[Attack]:
     """What tries every cut: ridge, and a short decoder on the same images."""
     kinds = discover("unsmash.attacks", Attack)
     few = max(16, images)
-    short = {"size": "small", "copies": 0, "epochs": 2 if quick else 5, "images": few}
+    short = {"size": "small", "copies": 0, "epochs": 2 if quick else 4, "images": few}
     return [kinds["ridge"](kind="ridge", images=few), kinds["decoder"](kind="decoder", **short)]
+
+
+def settled(*, quick: bool = False) -> list[object]:
+    """Everything that decides how a cut is tried: part of a scan's id."""
+    return [WORK, IMAGES, FEWEST, PICTURED, *(one.model_dump() for one in attacks(IMAGES, quick=quick))]
 
 
 @dataclass

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from unsmash import budget as budgets
 from unsmash import experiment as experiments
+from unsmash import report
 from unsmash.auditing import gathered, load, save_pictures, still, working_device
 from unsmash.cut_choice import choose
 from unsmash.environment import describe as describe_machine
@@ -25,7 +26,7 @@ from unsmash.events import Event, Sink, silent
 from unsmash.experiment import Experiment, Study, digest
 from unsmash.lab import Lab
 from unsmash.models.base import state_digest
-from unsmash.probing import Prober
+from unsmash.probing import Prober, settled
 from unsmash.report.words import duration
 from unsmash.scan_record import VERSION, Scan
 from unsmash.scan_record import load as read
@@ -156,7 +157,8 @@ def conduct(
 
 
 def _id(experiment: Experiment, names: list[str], quick: bool, splits: Splits, weights: str) -> str:
-    parts = [experiment.canonical(), experiment.id, names, quick, splits.report.fingerprint, weights, VERSION]
+    tried = settled(quick=quick)
+    parts = [experiment.canonical(), experiment.id, names, tried, splits.report.fingerprint, weights, VERSION]
     return digest(parts)[:12]
 
 
@@ -184,6 +186,7 @@ def _judged(made: Scan, store: Store, budget: str, *, images: bool) -> Scanned:
     made = judged(made, budget)
     folder = store.folder(made.id)
     write_record(folder / RECORD, made)
+    write_text(folder / PAGE, report.render_scan(made, folder, images=images))
     return Scanned(made, folder)
 
 

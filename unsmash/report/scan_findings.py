@@ -101,9 +101,10 @@ def command(scan: Scan) -> str:
 
 
 def nearest(scan: Scan) -> Cut | None:
-    """The cut whose best attack identifies least; the earliest of several."""
-    cuts = [(share, place, cut) for place, cut in enumerate(scan.asked) if (share := _mean(cut)) is not None]
-    return min(cuts, key=lambda one: one[:2])[2] if cuts else None
+    """The cut whose best attack identifies least; of several, the one whose guesses are least like the truth."""
+    cuts = [(best, cut) for cut in scan.asked if (best := strongest(cut)) is not None]
+    least = min(cuts, key=lambda one: (one[0].scores["identification"].mean, one[0].mean("ssim") or 0.0), default=None)
+    return least[1] if least is not None else None
 
 
 def found(result: Result | None) -> str:
@@ -134,11 +135,6 @@ def _limit(scan: Scan) -> str:
 
 def _reasons(cut: Cut) -> str:
     return "; ".join(cut.reasons).rstrip(".") or f"{cut.name} {cut.word}"
-
-
-def _mean(cut: Cut) -> float | None:
-    best = strongest(cut)
-    return None if best is None else best.scores["identification"].mean
 
 
 def _count(score: Score) -> str:

@@ -6,6 +6,7 @@ copy is taken, so what is kept is what a cut there would send.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,14 +29,16 @@ def collect(
     """
     most = min(len(images), max(keep.values(), default=0))
     parts: dict[str, list[Tensor]] = {name: [] for name in keep}
+    runs: Counter[str] = Counter()
     odd: set[str] = set()
 
     def keeper(name: str) -> Any:
         def hook(_module: nn.Module, _given: Any, out: Any) -> None:
+            runs[name] += 1
             left = keep[name] - sum(map(len, parts[name]))
             if not isinstance(out, Tensor):
                 odd.add(name)
-            elif left > 0 and name not in odd:
+            elif left > 0:
                 parts[name].append(out[:left].to("cpu", copy=True))
 
         return hook
@@ -45,8 +48,9 @@ def collect(
         for done, x in enumerate(lab.track(images[:most].split(batch), "activations"), 1):
             given = x.to(lab.device)
             net(entry(given) if entry is not None else given)
-            seen = min(done * batch, most)
-            odd |= {name for name in keep if sum(map(len, parts[name])) != min(seen, keep[name])}
+            odd |= {name for name in keep if runs[name] != done}
+            for name in odd:
+                parts[name].clear()
     finally:
         for handle in handles:
             handle.remove()

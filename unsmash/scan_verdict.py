@@ -56,10 +56,12 @@ def doubted(scan: Scan) -> tuple[Cut, ...]:
 
 
 def strongest(cut: Cut) -> Result | None:
-    """The attack that identifies most, among those that count; where none counts, among those that finished."""
+    """The attack that identifies most, of several the one with the likest guesses, among those that count; where none
+    counts, among those that finished.
+    """
     done = [result for result in cut.results if result.role == "attack" and not result.failure]
     valid = [result for result in done if result.card.valid]
-    return max(valid or done, key=lambda result: result.scores["identification"].mean, default=None)
+    return max(valid or done, key=lambda one: (one.scores["identification"].mean, one.mean("ssim") or 0), default=None)
 
 
 def exit_code(scan: Scan) -> int:

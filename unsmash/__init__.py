@@ -1,6 +1,7 @@
 """unsmash: what a split neural network's smashed data gives away, and what it costs to stop it.
 
-`unsmash.audit(...)` is the main job, `unsmash.sweep(...)` does it for many settings and compares them;
+`unsmash.audit(...)` is the main job, `unsmash.sweep(...)` does it for many settings and compares them,
+`unsmash.scan(...)` ranks the places where a network can be cut;
 `unsmash.split.cut(model, at, example)` cuts any torch model in two.
 """
 
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unsmash.auditing import Audit as Audit
     from unsmash.auditing import audit as audit
+    from unsmash.scanning import Scanned as Scanned
+    from unsmash.scanning import scan as scan
     from unsmash.sweeping import Sweep as Sweep
     from unsmash.sweeping import sweep as sweep
 
 __version__ = "0.1.0"
-__all__ = ["Audit", "Sweep", "__version__", "audit", "sweep"]
+__all__ = ["Audit", "Scanned", "Sweep", "__version__", "audit", "scan", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,4 +31,8 @@ def __getattr__(name: str) -> Any:
         from unsmash import sweeping
 
         return getattr(sweeping, name)
+    if name in ("scan", "Scanned"):
+        from unsmash import scanning
+
+        return getattr(scanning, name)
     raise AttributeError(f"module 'unsmash' has no attribute {name!r}")

@@ -96,7 +96,7 @@ def parsed(value: Any, name: str) -> Any:
 
 
 @contextlib.contextmanager
-def _still() -> Iterator[None]:
+def still() -> Iterator[None]:
     """Same experiment, same machine kind, same bits; afterwards torch's settings are the caller's again."""
     import os
 
@@ -115,7 +115,7 @@ def _still() -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
 
 
-@_still()
+@still()
 def conduct(
     study: Study,
     *,
@@ -180,7 +180,7 @@ def _one(
                 experiment, splits, told, name=name, cache=store.cache, module=module, budget=budget, command=command
             )
             run = measured.run
-            _save_pictures(work / PICTURES, measured.arrays)
+            save_pictures(work / PICTURES, measured.arrays)
             class_archive.save(run, measured.arrays, work)
         except UnsmashError as error:
             if error.exit_code == 2:
@@ -209,7 +209,8 @@ def _cards_serve(run: Run, budget: str) -> bool:
     return all(card.strong is not None or card.valid is False for card in cards)
 
 
-def _save_pictures(file: Path, arrays: Mapping[str, Any]) -> None:
+def save_pictures(file: Path, arrays: Mapping[str, Any]) -> None:
+    """Write the arrays of a run's pictures by their names."""
     from safetensors.numpy import save_file
 
     save_file(dict(arrays), str(file))

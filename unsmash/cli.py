@@ -154,6 +154,51 @@ def sweep(
 
 
 @app.command()
+def scan(
+    data: DataOption = None,
+    model: ModelOption = None,
+    cut: Annotated[
+        list[str] | None, typer.Option("--cut", help="Layer to cut after; repeat for several. Else up to 12.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of training and attacks.")] = 0,
+    fail_if: Annotated[
+        str | None,
+        typer.Option("--fail-if", help="Limits; exit code 0 if a cut is within them, 1 or 3 if none is."),
+    ] = None,
+    out: Out = Path("runs"),
+    set_: Annotated[list[str] | None, typer.Option("--set", help="path=value, such as train.epochs=2.")] = None,
+    quick: QuickOption = False,
+    json_: JsonOption = False,
+    data_root: RootOption = None,
+    device: DeviceOption = "auto",
+    allow_contamination: ContaminationOption = False,
+    again: AgainOption = False,
+    no_images: Annotated[bool, typer.Option("--no-images", help="Leave private images out of the page.")] = False,
+) -> None:
+    """Rank the places where a network can be cut: what each sends, costs the device and gives away undefended."""
+    from unsmash import settings
+
+    raw = {"seed": seed} | settings.gather(None, data=data, model=model, fail_if=fail_if, assignments=set_ or [])
+    from unsmash import scanning, shelf
+    from unsmash.events import Console
+
+    plan = scanning.planned(raw, quick=quick, trusted=model is not None)
+    with Console() as console:
+        e = plan.experiment
+        console.heading(f"Scan of the cuts of {e.model.label()} on {e.data.label()}, no defence")
+        found = scanning.conduct(
+            plan, cut or (), out=out, quick=quick, progress=console, device=device, root=data_root,
+            allow_contamination=allow_contamination, again=again, images=not no_images, command=_command(),
+        )  # fmt: skip
+    if json_:
+        typer.echo(json.dumps(scanning.summary(found), ensure_ascii=False, indent=1))
+    else:
+        shelf.print_scan(found.scan)
+        typer.echo(f"Scan: {found.report}")
+    raise typer.Exit(found.exit_code if fail_if is not None else 0)
+
+
+@app.command()
 def cuts(
     model: Annotated[str, typer.Argument(help="KIND[:key=value,…] or path.py:factory.")],
     shape: Annotated[str, typer.Option("--shape", help="Channels×height×width of one image.")] = "",

@@ -31,8 +31,8 @@ def choose(
     order = _order(max(shown, key=lambda result: result.scores["identification"].mean))
     victims, groups = _pick(order, scene.labels)
     rows = torch.tensor(victims)
-    arrays = {"original": _bytes(scene.victims[rows])}
-    arrays |= {f"guess/{result.name}": _bytes(guesses[result.name][rows]) for result in shown}
+    arrays = {"original": as_bytes(scene.victims[rows])}
+    arrays |= {f"guess/{result.name}": as_bytes(guesses[result.name][rows]) for result in shown}
     arrays |= {f"sent/{index}": _drawn(part[rows]) for index, part in enumerate(release)}
     index = Pictures(
         victims=tuple(victims),
@@ -79,7 +79,8 @@ def _few_per_class(candidates: list[int], labels: Tensor, count: int) -> list[in
     return (chosen + rest)[:count]
 
 
-def _bytes(images: Tensor) -> np.ndarray:
+def as_bytes(images: Tensor) -> np.ndarray:
+    """Images in [0, 1] as uint8, as they are stored."""
     array: np.ndarray = (images.clamp(0, 1) * 255).round().to(torch.uint8).contiguous().numpy()
     return array
 

@@ -111,7 +111,7 @@ def _measure(
     with clock.stage("victim") as told:
         victim = prepare(experiment, splits, lab, cache, module=module)
         undefended = _undefended(experiment, victim, splits, lab, cache, module)
-        utility = _utility(experiment, victim, undefended, splits, lab)
+        utility = utility_of(experiment, victim, undefended, splits, lab)
         told["say"] = _say_victim(victim, utility)
     with clock.stage("recogniser"):
         eye = train_recogniser(*_validator(splits), len(splits.classes), lab.at("recogniser"))
@@ -120,7 +120,7 @@ def _measure(
         victims.pixels, victims.labels, shadow.pixels, shadow.labels, len(splits.classes), lab.at("scene")
     )
     floors = [scoring.chance(len(victims)), *_floors(victim, scene, eye, lab)]
-    floors += _label_only(undefended, scene, splits, lab)
+    floors += label_only(undefended, scene, splits, lab)
     guesses: dict[str, Tensor] = {}
     attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses)
     _check_bounds(attacks, experiment)
@@ -137,7 +137,7 @@ def _measure(
         id=name,
         experiment=experiment.model_dump(mode="json"),
         seed=experiment.seed,
-        data=_data_record(experiment, splits),
+        data=data_record(experiment, splits),
         split=describe(victim, experiment, splits),
         utility=utility,
         threats=tuple(threat.record(len(victims)) for threat in _distinct(experiment, victim)),
@@ -278,7 +278,8 @@ def _undefended(
     return prepare(experiment.model_copy(update={"defences": ()}), splits, lab, cache, module=module)
 
 
-def _utility(experiment: Experiment, victim: Victim, undefended: Victim, splits: Splits, lab: Lab) -> Utility:
+def utility_of(experiment: Experiment, victim: Victim, undefended: Victim, splits: Splits, lab: Lab) -> Utility:
+    """What the victim is good for, beside the same network without defence; the same one where it has none."""
     accuracy = _accuracy(victim, splits, lab)
     known = splits.train.labels[splits.train.labels >= 0]
     chance = known.bincount().max().item() / len(known) if len(known) else 1.0
@@ -293,7 +294,7 @@ def _utility(experiment: Experiment, victim: Victim, undefended: Victim, splits:
     )
 
 
-def _label_only(undefended: Victim, scene: Scene, splits: Splits, lab: Lab) -> tuple[Result, ...]:
+def label_only(undefended: Victim, scene: Scene, splits: Splits, lab: Lab) -> tuple[Result, ...]:
     """The row "send only the label": the whole network on the device, its answer the release."""
     accuracy = _accuracy(undefended, splits, lab)
     if accuracy is None:
@@ -346,7 +347,8 @@ def _recogniser_score(eye: Recogniser | None, scene: Scene) -> Score | None:
     return scoring.share_score("recognition", eye.recognises(scene.victims[known], scene.labels[known]))
 
 
-def _data_record(experiment: Experiment, splits: Splits) -> DataRecord:
+def data_record(experiment: Experiment, splits: Splits) -> DataRecord:
+    """Which images were used, as a record tells it."""
     report = splits.report
     return DataRecord(
         kind=experiment.data.kind,

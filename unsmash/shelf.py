@@ -12,6 +12,7 @@ from unsmash.errors import ConfigError
 from unsmash.frontier_record import Frontier
 from unsmash.judge import judge
 from unsmash.records import Result, Run
+from unsmash.scan_record import Scan
 from unsmash.store import REPORT, RUN, VERDICT, Store, write_record
 
 
@@ -133,6 +134,29 @@ def print_frontier(frontier: Frontier) -> None:
         "* on the front: nothing else is as accurate and gives away as little, and better in one", markup=False
     )
     console.print(headline(frontier), markup=False, style="bold")
+
+
+def print_scan(scan: Scan) -> None:
+    """Every cut's row in the order the network runs, and the recommendation."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from unsmash.report.scan_findings import lines, recommendation
+    from unsmash.report.scan_table import COLUMNS, rows
+
+    console = Console(highlight=False, width=_width())
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("cut after", overflow="fold")
+    for title in COLUMNS:
+        table.add_column(title.lower(), justify="right", overflow="fold", no_wrap=title == "Verdict")
+    for line in rows(scan):
+        table.add_row(escape(f"{line.name} *" if line.front else line.name), *(value for value, _ in line.cells))
+    console.print(table)
+    console.print(recommendation(scan), markup=False, style="bold")
+    for text in lines(scan):
+        console.print(f"  {text.replace('**', '').replace('`', '')}", markup=False, soft_wrap=True)
 
 
 def write_reports(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -336,11 +336,19 @@ def make_scene(victims: Tensor, labels: Tensor, shadow: Tensor, shadow_labels: T
 
 
 def observe(
-    model: SplitModel, scene: Scene, threat: Threat, lab: Lab, *, batch: int = 256, memory: Memory | None = None
+    model: SplitModel,
+    scene: Scene,
+    threat: Threat,
+    lab: Lab,
+    *,
+    batch: int = 256,
+    memory: Memory | None = None,
+    known: Sequence[tuple[Tensor, Smashed]] = (),
 ) -> View:
     """Send the victims over the cut, k times or as a burst, and open the view that the threat grants.
 
     Views of one model and scene may share a memory: threats that see as many releases then learn alike only once.
+    `known` has images with their smashed data: for those the device half does not run again.
     """
     assert_eval(model)
     frozen = copy.deepcopy(model).requires_grad_(False)
@@ -348,6 +356,9 @@ def observe(
 
     @torch.no_grad()
     def smash(x: Tensor) -> Smashed:
+        for images, z in known:
+            if x is images or torch.equal(x, images):
+                return z
         parts = [frozen.smash(part.to(lab.device)) for part in x.split(batch)]
         return tuple(torch.cat([part[index] for part in parts]).cpu() for index in range(len(parts[0])))
 

@@ -354,3 +354,35 @@ class FrontierPage:
     edges: Section
     reproduce: Section
     records: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The same few victims at every cut, or only their ranks when pictures are left out."""
+
+    heading: str
+    lede: str
+    rows: tuple[tuple[str, str, tuple[Tile, ...]], ...]
+    """Name, note and a tile for each victim"""
+
+
+@dataclass(frozen=True)
+class ScanPage:
+    """A whole page on the cuts of one network."""
+
+    word: Word
+    pill: str
+    title: str
+    crumb: str
+    run_id: str
+    headline: str
+    lines: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    chart: Section
+    columns: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    caption: str
+    strip: Strip | None
+    edges: Section
+    reproduce: Section
+    records: tuple[tuple[str, str], ...]

@@ -14,11 +14,13 @@ from markupsafe import Markup, escape
 
 from unsmash.frontier_record import Frontier
 from unsmash.records import Run, Verdict
-from unsmash.report import drawings, frontier_chart, tiles
+from unsmash.report import drawings, frontier_chart, scan_chart, tiles
 from unsmash.report.frontier import compose
 from unsmash.report.parts import Report
+from unsmash.report.scan import compose as compose_scan
 from unsmash.report.summarise import summarise
 from unsmash.report.words import THIN
+from unsmash.scan_record import Scan
 
 
 def render(report: Report) -> str:
@@ -33,6 +35,13 @@ def render_frontier(frontier: Frontier) -> str:
     drawings = frontier_chart.drawings(frontier, f"{page.chart.heading}. The table below holds every number.")
     shown = drawings if all(drawings) else ()
     return _environment().get_template("frontier.html").render(report=page, drawings=shown)
+
+
+def render_scan(scan: Scan, folder: Path | None = None, *, images: bool = True) -> str:
+    """The scan as one self-contained HTML page; `folder` has its pictures. The same record gives the same bytes."""
+    page = compose_scan(scan, folder, images=images)
+    drawings = scan_chart.drawings(scan, f"{page.chart.heading}. The table below holds every number.")
+    return _environment().get_template("scan.html").render(report=page, drawings=drawings)
 
 
 def write(runs: Sequence[Run], verdict: Verdict, folder: Path | None, target: Path, images: bool = True) -> Path:

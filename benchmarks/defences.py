@@ -24,8 +24,9 @@ from unsmash.mechanism import mechanism, smashed_region
 from unsmash.metrics.identification import by_similarity
 from unsmash.split.shield import flat
 from unsmash.split.train import predict
-from unsmash.threat import Grant, Threat, make_scene, observe, varies
+from unsmash.threat import Grant, Threat
 from unsmash.victim import Victim, prepare
+from unsmash.view import make_scene, observe, varies
 
 SEEDS = (0, 1, 2)
 DATA = {"kind": "mnist5k", "shadow": 600, "val": 1400}

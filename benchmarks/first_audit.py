@@ -75,8 +75,9 @@ def affine() -> list[Line]:
     from unsmash.experiment import study
     from unsmash.lab import Lab
     from unsmash.metrics.images import ssim
-    from unsmash.threat import Threat, make_scene, observe
+    from unsmash.threat import Threat
     from unsmash.victim import prepare
+    from unsmash.view import make_scene, observe
 
     experiment, lab = study({}).experiment, Lab()
     splits = experiment.data.load(data_root(None))

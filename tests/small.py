@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from unsmash.lab import Lab
 from unsmash.split import Shield, Shields, SplitModel
-from unsmash.threat import Grant, Scene, Threat, View, make_scene, observe
+from unsmash.threat import Grant, Threat
+from unsmash.view import Scene, View, make_scene, observe
 
 CLASSES = 10
 TINY = {"kind": "digits", "train": 120, "shadow": 160, "validator": 80, "val": 40, "victims": 40}

@@ -30,8 +30,8 @@ from unsmash.lab import Lab
 from unsmash.pipeline import Measured
 from unsmash.records import Run
 from unsmash.split import Shield
-from unsmash.threat import View
 from unsmash.victim import prepare
+from unsmash.view import View
 
 pytestmark = pytest.mark.usefixtures("short_recogniser")
 

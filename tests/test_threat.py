@@ -19,7 +19,8 @@ from unsmash.defences.laplace import LaplaceShield
 from unsmash.errors import ThreatError, TrainingError
 from unsmash.lab import Lab
 from unsmash.split import Shield, Smashed, flat
-from unsmash.threat import Grant, Threat, View, granted, make_scene, observe, standing
+from unsmash.threat import Grant, Threat, standing
+from unsmash.view import View, granted, make_scene, observe
 
 AT = scene(GREY)
 

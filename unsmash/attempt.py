@@ -10,7 +10,8 @@ from unsmash.errors import UnsmashError
 from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser
 from unsmash.records import Result
-from unsmash.threat import Scene, Secret, View
+from unsmash.threat import Secret
+from unsmash.view import Scene, View
 
 
 def attempt(

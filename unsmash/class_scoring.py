@@ -16,7 +16,7 @@ from unsmash.metrics.images import mse, ssim
 from unsmash.recogniser import Recogniser
 from unsmash.records import Prototype, Score
 from unsmash.scoring import mean_score, share_score
-from unsmash.threat import Scene
+from unsmash.view import Scene
 
 
 @dataclass(frozen=True)

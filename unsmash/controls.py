@@ -17,8 +17,9 @@ from unsmash.data.base import Splits
 from unsmash.experiment import Experiment
 from unsmash.lab import Lab
 from unsmash.records import Card, Result
-from unsmash.threat import Memory, Scene, Threat, observe
+from unsmash.threat import Threat
 from unsmash.victim import Victim, places, split
+from unsmash.view import Memory, Scene, observe
 
 RIDGE_SLACK = 1.05
 """A learned attack may miss ridge's error by this factor: its loss weighs pictures, not squared error alone"""

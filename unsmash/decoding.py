@@ -25,7 +25,8 @@ from unsmash.lab import Lab
 from unsmash.metrics.images import structural_similarity
 from unsmash.nets import jitter
 from unsmash.split.shield import Smashed, flat
-from unsmash.threat import Grant, Oracle, View
+from unsmash.threat import Grant
+from unsmash.view import Oracle, View
 
 LADDER = {"small": (16, 1), "medium": (32, 2), "large": (64, 4)}
 """Channels and residual blocks by size"""

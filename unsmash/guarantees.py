@@ -20,7 +20,7 @@ from unsmash.errors import BoundError
 from unsmash.mechanism import Mechanism
 from unsmash.records import Bound, Result
 from unsmash.split.shield import flat
-from unsmash.threat import View
+from unsmash.view import View
 
 ANY = "any attacker with any candidate list; an average over the victims"
 SAME = 1e-5

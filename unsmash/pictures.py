@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unsmash.records import Pictures, Result
 from unsmash.split.model import Smashed, flat
-from unsmash.threat import Scene
+from unsmash.view import Scene
 
 COUNTS = {"worst": 12, "typical": 6, "least": 6}
 PER_CLASS = 3

@@ -32,8 +32,9 @@ from unsmash.recogniser import Recogniser, train_recogniser
 from unsmash.records import DataRecord, Result, Run, Score, Utility
 from unsmash.split.shield import Shield
 from unsmash.split.train import device_latency, predict
-from unsmash.threat import Grant, Memory, Scene, Threat, View, granted, make_scene, observe, varies
+from unsmash.threat import Grant, Threat
 from unsmash.victim import Victim, prepare
+from unsmash.view import Memory, Scene, View, granted, make_scene, observe, varies
 
 FLOORS = ("mean_image", "random_image", "class_mean")
 

@@ -27,8 +27,9 @@ from unsmash.records import Pictures, Result
 from unsmash.scan_record import Cut, Scan
 from unsmash.split import Candidate, SplitModel
 from unsmash.split.train import device_latency
-from unsmash.threat import Grant, Scene, Threat, make_scene, observe
+from unsmash.threat import Grant, Threat
 from unsmash.victim import Victim, split
+from unsmash.view import Scene, make_scene, observe
 
 PROBE = 8
 """Images on which what was collected is held against what each device half sends"""

@@ -15,8 +15,9 @@ from unsmash.lab import Lab
 from unsmash.mechanism import mechanism, smashed_region
 from unsmash.records import Bound, Result
 from unsmash.split.shield import count
-from unsmash.threat import Grant, Scene, Threat, View, observe
+from unsmash.threat import Grant, Threat
 from unsmash.victim import Victim
+from unsmash.view import Scene, View, observe
 
 
 def prove(

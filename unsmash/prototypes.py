@@ -24,7 +24,8 @@ from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser
 from unsmash.records import ClassRecord, ClassResult, Prototype, Role
 from unsmash.split.model import SplitModel
-from unsmash.threat import Scene, Threat, View, observe
+from unsmash.threat import Threat
+from unsmash.view import Scene, View, observe
 
 Scored = Callable[[Tensor, Account], tuple[Prototype, ...]]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from unsmash.lab import Lab
 from unsmash.split.shield import Smashed, count, flat
-from unsmash.threat import View
+from unsmash.view import View
 
 Stack = Callable[[int, Sequence[int]], nn.Module]
 """(channels that go in, factor of each enlargement) → the published layers, ending in an image"""

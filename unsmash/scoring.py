@@ -16,7 +16,7 @@ from unsmash.metrics.intervals import bootstrap, wilson
 from unsmash.recogniser import Recogniser
 from unsmash.records import Card, Result, Score
 from unsmash.split.model import Smashed, flat
-from unsmash.threat import Scene
+from unsmash.view import Scene
 
 COLLAPSE = 1e-3
 """Guesses whose variance over victims is below this share of the true images' count as one constant guess"""

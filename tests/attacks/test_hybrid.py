@@ -14,7 +14,8 @@ from unsmash.errors import ThreatError
 from unsmash.inversion import Target
 from unsmash.lab import Lab
 from unsmash.split import Shield
-from unsmash.threat import Grant, Memory, Threat, View, observe
+from unsmash.threat import Grant, Threat
+from unsmash.view import Memory, View, observe
 
 WHITE = (Grant.QUERIES, Grant.SHADOW, Grant.WEIGHTS)
 SMALL, HYBRID = Decoder(size="small", epochs=3), Hybrid(size="small", epochs=3)

@@ -18,7 +18,8 @@ from unsmash.defences.gaussian import GaussianShield
 from unsmash.defences.laplace import LaplaceShield
 from unsmash.lab import Lab
 from unsmash.split import Shield, Smashed
-from unsmash.threat import Grant, Threat, View, burst, observe, standing
+from unsmash.threat import Grant, Threat, standing
+from unsmash.view import View, burst, observe
 
 GALLERY = (Grant.WEIGHTS, Grant.CANDIDATES)
 

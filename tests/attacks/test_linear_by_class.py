@@ -12,7 +12,7 @@ from unsmash.attacks.ridge import Ridge
 from unsmash.features import SMALLEST, Features
 from unsmash.lab import Lab
 from unsmash.split import SplitModel
-from unsmash.threat import Scene, make_scene
+from unsmash.view import Scene, make_scene
 
 CLASSES, SIDE = 4, 4
 

@@ -17,7 +17,7 @@ from unsmash.attacks.pysyft_decoder import PysyftDecoder
 from unsmash.lab import Lab
 from unsmash.published import Enlarger, Recipe, fitted, needed_factors
 from unsmash.split import SplitModel
-from unsmash.threat import make_scene
+from unsmash.view import make_scene
 
 FACE, CUT = (3, 320, 320), (672, 20, 20)
 NEEDS = AffineDecoder.needs

@@ -19,7 +19,8 @@ from unsmash.errors import ThreatError, UnsmashError
 from unsmash.inversion import Descent, Doubt, Target, invert, last_noise, total_variation
 from unsmash.lab import Lab
 from unsmash.split import Shield, Shields, SplitModel
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 
 def linear(shield: Shield | None = None, numbers: int = 96) -> SplitModel:

@@ -22,7 +22,8 @@ from unsmash.experiment import Experiment
 from unsmash.lab import Lab
 from unsmash.records import Result
 from unsmash.split import Shield, SplitModel
-from unsmash.threat import Grant, Scene, Secret, View
+from unsmash.threat import Grant, Secret
+from unsmash.view import Scene, View
 
 KINDS = discover("unsmash.attacks", Attack)
 every = pytest.mark.parametrize("kind", KINDS)

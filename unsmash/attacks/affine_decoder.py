@@ -16,7 +16,8 @@ from unsmash.attacks.base import Attack
 from unsmash.lab import Lab
 from unsmash.published import Recipe, reconstruct
 from unsmash.split.shield import Smashed, flat
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 MEAN, STD = 0.1307, 0.3081
 """Its loss is on pixels so normalised, whatever the data"""

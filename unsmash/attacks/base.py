@@ -10,7 +10,8 @@ from unsmash.class_inversion import Inversion
 from unsmash.component import Component
 from unsmash.lab import Lab
 from unsmash.records import Role
-from unsmash.threat import Grant, Secret, View
+from unsmash.threat import Grant, Secret
+from unsmash.view import View
 
 
 class Attack(Component):

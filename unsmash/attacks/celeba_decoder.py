@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from unsmash.attacks.base import Attack
 from unsmash.lab import Lab
 from unsmash.published import Enlarger, Recipe, reconstruct
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from unsmash.attacks.base import Attack
 from unsmash.lab import Lab
 from unsmash.records import Role
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 
 class ClassMean(Attack):

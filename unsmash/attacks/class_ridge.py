@@ -17,7 +17,8 @@ from unsmash import regression
 from unsmash.attacks.base import Attack
 from unsmash.features import Features
 from unsmash.lab import Lab
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 SPARE = 16
 """Directions looked for beyond those that are kept: the last few are the least exact"""

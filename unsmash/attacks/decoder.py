@@ -12,7 +12,8 @@ from torch import Tensor
 from unsmash.attacks.base import Attack
 from unsmash.decoding import NEEDS, DecoderPlan, trained_decoder
 from unsmash.lab import Lab
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 
 class Decoder(DecoderPlan, Attack):

@@ -17,7 +17,8 @@ from unsmash.attacks.base import Attack
 from unsmash.lab import Lab
 from unsmash.records import Role
 from unsmash.split.shield import Smashed, flat
-from unsmash.threat import Grant, Secret, View, burst
+from unsmash.threat import Grant, Secret
+from unsmash.view import View, burst
 
 DRAWS = 64
 """Releases averaged for each candidate where the law has no closed form"""

@@ -17,7 +17,8 @@ from unsmash.attacks.base import Attack
 from unsmash.decoding import NEEDS, DecoderPlan, Size, TrainedDecoder, trained_decoder
 from unsmash.inversion import Descent, Doubt, Target, invert
 from unsmash.lab import Lab
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 BINS = 32
 """Kinds of pixels, by how much the image varies around them, whose errors are told apart"""

@@ -11,7 +11,8 @@ from torch import Tensor
 from unsmash.attacks.base import Attack
 from unsmash.lab import Lab
 from unsmash.split.model import flat
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 
 class Lookalike(Attack):

@@ -16,7 +16,8 @@ from torch import Tensor
 from unsmash.attacks.base import ClassAttack
 from unsmash.class_inversion import Descent, Inversion, invert
 from unsmash.lab import Lab
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 SHADOWED = ("average", "data")
 """Starts that take the adversary's own images"""

@@ -16,7 +16,8 @@ from unsmash.attacks.base import Attack
 from unsmash.lab import Lab
 from unsmash.published import Recipe, fitted, reconstruct
 from unsmash.split.shield import Smashed, count, flat
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 
 class OmniglotDecoder(Attack):

@@ -14,7 +14,8 @@ from torch import Tensor
 from unsmash.attacks.base import Attack
 from unsmash.errors import UnsmashError
 from unsmash.lab import Lab
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 
 class Posterior(Attack):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from unsmash.attacks.base import Attack
 from unsmash.lab import Lab
 from unsmash.published import Enlarger, Recipe, reconstruct
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 MEAN, STD = 0.1307, 0.3081
 """Its loss is on pixels so normalised, whatever the data"""

@@ -15,7 +15,8 @@ from unsmash import regression
 from unsmash.attacks.base import Attack
 from unsmash.features import Features
 from unsmash.lab import Lab
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 ROWS, NUMBERS = 8000, 4_000_000
 """Most rows and most numbers in them that fresh draws are added up to: what keeps it to a second"""

@@ -16,7 +16,8 @@ from torch import Tensor
 from unsmash.attacks.base import Attack
 from unsmash.inversion import Descent, Target, invert
 from unsmash.lab import Lab
-from unsmash.threat import Grant, View
+from unsmash.threat import Grant
+from unsmash.view import View
 
 LEVELS = {"grey": 0.5, "zeros": 0.0}
 

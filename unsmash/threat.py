@@ -342,24 +342,11 @@ def observe(model: SplitModel, scene: Scene, threat: Threat, lab: Lab, *, batch:
         shield=copy.deepcopy(frozen.shield).cpu().forget(),
         _frames=frames,
         _device=frozen.device,
-        _network=_strided(frozen, scene.victims[:1].to(lab.device)) if Grant.SERVER in threat.grants else frozen,
+        _network=frozen,
         _shadow=(scene.shadow, scene.shadow_labels),
         _labels=scene.labels,
         _candidates=scene.victims[scene.order],
     )
-
-
-def _strided(network: SplitModel, image: Tensor) -> SplitModel:
-    """A copy with the channels innermost, a third quicker there and back; the network itself where its code needs the
-    usual layout.
-    """
-    inner = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    try:
-        with torch.no_grad():
-            _answers(inner, image)
-    except RuntimeError:
-        return network
-    return inner
 
 
 def _answers(network: SplitModel, x: Tensor) -> Tensor:

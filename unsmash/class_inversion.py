@@ -177,7 +177,8 @@ class _Batch:
         return _Look(images, cost, confidence.detach())
 
     def _stepped(self) -> Tensor:
-        images = self.at.add(self.gradient, alpha=-self.descent.learning_rate).clamp_(0, 1)
+        # product and difference are rounded one after the other, as elsewhere: fused, they are other images in the end
+        images = (self.at - self.descent.learning_rate * self.gradient).clamp_(0, 1)
         return denoise(images, self.descent.denoising) if self.descent.denoising else images
 
     def _paper(self, cost: Tensor, confidence: Tensor) -> Tensor | None:

@@ -139,7 +139,7 @@ class _Batch:
         """Descend until every row has stopped."""
         paper = self.descent.rule == "paper"
         if paper:
-            self._leave(torch.where(self.slopes == 0, STOPS.index("flat start"), -1))
+            self._leave(torch.where(self.slopes == 0, STOPS.index("flat start"), -1), 0)
         for step in range(1, self.descent.max_iter + 1):
             if not len(self.active):
                 break
@@ -149,11 +149,12 @@ class _Batch:
             reasons = self._paper(cost, look.confidence) if paper else self._art(cost)
             # the start's cost is the paper window's first entry, ART's is the first step's
             self.window[:, (step if paper else step - 1) % self.window.shape[1]] = cost
-            self.iterations[self.active] = step
             self._keep(cost, look.confidence, always=not paper)
             if step < self.descent.max_iter:
                 self.gradient = look.gradient()
-            self._leave(reasons)
+            if reasons is not None:
+                self._leave(reasons, step)
+        self.iterations[self.active] = self.descent.max_iter
         stops = tuple(STOPS[index] for index in self.why.tolist())
         return Inversion(self.images, self.confidences, self.iterations, stops, self.starts, self.slopes, self.origins)
 
@@ -176,29 +177,40 @@ class _Batch:
         return _Look(images, cost, confidence.detach())
 
     def _stepped(self) -> Tensor:
+        # product and difference are rounded one after the other, as elsewhere: fused, they are other images in the end
         images = (self.at - self.descent.learning_rate * self.gradient).clamp_(0, 1)
         return denoise(images, self.descent.denoising) if self.descent.denoising else images
 
-    def _paper(self, cost: Tensor, confidence: Tensor) -> Tensor:
-        """Stop where nothing in the window was worse, or where the class is confident; −1 goes on."""
-        stuck = torch.where(cost >= self.window.amax(1), STOPS.index("no progress"), -1)
-        return torch.where(confidence >= self.descent.threshold, STOPS.index("confident"), stuck)
+    def _paper(self, cost: Tensor, confidence: Tensor) -> Tensor | None:
+        """Stop where nothing in the window was worse, or where the class is confident; −1 goes on, None if all do."""
+        stuck, sure = cost >= self.window.amax(1), confidence >= self.descent.threshold
+        if not (stuck | sure).any():
+            return None
+        return torch.where(sure, STOPS.index("confident"), torch.where(stuck, STOPS.index("no progress"), -1))
 
-    def _art(self, cost: Tensor) -> Tensor:
+    def _art(self, cost: Tensor) -> Tensor | None:
         going = (cost <= self.descent.threshold) | (cost >= self.window.amax(1))
-        return torch.where(going, -1, STOPS.index("art"))
+        return None if going.all() else torch.where(going, -1, STOPS.index("art"))
 
     def _keep(self, cost: Tensor, confidence: Tensor, *, always: bool) -> None:
         """Remember the cheapest image of each row, or the last."""
+        if always and len(self.active) == len(self.images):
+            self.images, self.confidences, self.costs = self.at, confidence, cost
+            return
         better = torch.ones_like(cost, dtype=torch.bool) if always else cost < self.costs[self.active]
         rows = self.active[better]
+        if always:  # `images` may be what the rows stand at
+            self.images, self.confidences, self.costs = (
+                self.images.clone(),
+                self.confidences.clone(),
+                self.costs.clone(),
+            )
         self.images[rows], self.confidences[rows], self.costs[rows] = self.at[better], confidence[better], cost[better]
 
-    def _leave(self, reasons: Tensor) -> None:
-        """Take the rows with a reason out of the batch."""
+    def _leave(self, reasons: Tensor, step: int) -> None:
+        """Take the rows with a reason out of the batch after so many steps."""
         stays = reasons < 0
-        if stays.all():
-            return
+        self.iterations[self.active[~stays]] = step
         self.why[self.active[~stays]] = reasons[~stays]
         self.active, self.classes, self.at = self.active[stays], self.classes[stays], self.at[stays]
         self.gradient, self.window = self.gradient[stays], self.window[stays]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -143,7 +144,7 @@ class Prober:
     def _cut(self, row: Candidate, sent: Tensor | None, own: Tensor | None, few: Tensor | None) -> Cut:
         begun = time.perf_counter()
         with self.lab.stage(row.name) as told:
-            model = split(self.victim.net, self.victim.entry, row.name, self.splits).to(self.lab.device).eval()
+            model = self._split(row.name)
             scene = self._scene(self._images(row))
             if sent is None or own is None or not self._true(row, model, few):
                 view = observe(model, scene, WEIGHTS, self.lab)
@@ -170,6 +171,13 @@ class Prober:
         seconds = time.perf_counter() - begun
         self.spent.append((self._work(row), seconds))
         return replace(cut, seconds=seconds)
+
+    def _split(self, at: str) -> SplitModel:
+        """The network cut there; elsewhere than on the processor its copy, for a cut is tried out on the processor."""
+        net, entry = self.victim.net, self.victim.entry
+        if self.lab.device.type != "cpu":
+            net, entry = copy.deepcopy(net).cpu(), copy.deepcopy(entry).cpu() if entry is not None else None
+        return split(net, entry, at, self.splits).to(self.lab.device).eval()
 
     def _scene(self, images: int) -> Scene:
         """The scene with so many of the adversary's images."""

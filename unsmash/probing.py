@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import isqrt, prod
+from math import prod
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from unsmash.lab import Lab
 from unsmash.payload import Payload
 from unsmash.pictures import as_bytes
 from unsmash.pipeline import data_record, label_only, utility_of
+from unsmash.probes import FEWEST, IMAGES, WORK, affordable, attacks
 from unsmash.records import Pictures, Result
 from unsmash.scan_record import Cut, Scan
 from unsmash.split import Candidate, SplitModel
@@ -37,31 +38,12 @@ PROBE = 8
 MEMORY = 2_000_000_000
 """Bytes of activations held at once; the cuts of a network that has more take turns"""
 
-WORK = 8e10
-"""Products of a cut's linear fit: what keeps it to seconds. Where more crosses, fewer images are learned from"""
-IMAGES, FEWEST = 1500, 100
-"""Most and fewest of the adversary's images that are learned from"""
-
 PICTURED = 6
 RULE = "drawn by lot, the same for every cut"
 
 QUERY = Threat()
 WEIGHTS = Threat(grants=(Grant.WEIGHTS,))
 GALLERY = Threat(name="gallery", grants=(Grant.WEIGHTS, Grant.CANDIDATES), asked=False)
-
-
-def affordable(numbers: int, pixels: int, own: int, *, quick: bool = False) -> int:
-    """How many of the adversary's own images a cut's attacks learn from, by its width and the images' size."""
-    within = isqrt(int(WORK / (4 if quick else 1) / (numbers + 2 * pixels)))
-    return min(own, IMAGES, max(FEWEST, within))
-
-
-def attacks(images: int, *, quick: bool = False) -> list[Attack]:
-    """What tries every cut: ridge, and a short decoder on the same images."""
-    kinds = discover("unsmash.attacks", Attack)
-    few = max(16, images)
-    short = {"size": "small", "copies": 0, "epochs": 2 if quick else 4, "images": few}
-    return [kinds["ridge"](kind="ridge", images=few), kinds["decoder"](kind="decoder", **short)]
 
 
 def settled(*, quick: bool = False) -> list[object]:

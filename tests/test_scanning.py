@@ -17,7 +17,7 @@ from small import TINY, pictures
 from torch import Tensor, nn
 
 import unsmash
-from unsmash import probing, scan_record, scanning
+from unsmash import probes, probing, scan_record, scanning
 from unsmash.activations import collect, same
 from unsmash.cut_choice import MOST, choose
 from unsmash.errors import ConfigError, CutError, RecordError, UnsmashError
@@ -167,7 +167,7 @@ def test_figures_are_those_of_an_audit_at_the_same_cut_with_the_same_attacks(
     once: tuple[Scanned, list[int]], tmp_path: Path, short_recogniser: None
 ) -> None:
     chosen = once[0].scan.cuts[-1]
-    tried = [one.model_dump() for one in probing.attacks(chosen.images)]
+    tried = [one.model_dump() for one in probes.attacks(chosen.images)]
     audited = unsmash.audit(
         data=TINY, model=chain(), at=chosen.name, attacks=[*tried, "gallery"], out=tmp_path, device="cpu"
     ).runs[0]
@@ -229,11 +229,11 @@ def test_the_candidate_list_is_measured_and_not_assumed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("numbers", "pixels", "own"), [(16384, 12288, 3000), (10**6, 150_000, 3000), (64, 64, 30)])
 def test_fewer_images_are_learned_from_where_more_crosses(numbers: int, pixels: int, own: int) -> None:
-    images = probing.affordable(numbers, pixels, own)
-    assert images <= min(own, probing.IMAGES)
-    assert images <= probing.FEWEST or images**2 * (numbers + 2 * pixels) <= probing.WORK
-    assert probing.affordable(numbers, pixels, own, quick=True) <= images
-    assert probing.affordable(2 * numbers, pixels, own) <= images
+    images = probes.affordable(numbers, pixels, own)
+    assert images <= min(own, probes.IMAGES)
+    assert images <= probes.FEWEST or images**2 * (numbers + 2 * pixels) <= probes.WORK
+    assert probes.affordable(numbers, pixels, own, quick=True) <= images
+    assert probes.affordable(2 * numbers, pixels, own) <= images
 
 
 # -- which cuts -------------------------------------------------------------------------------------------------------

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import isqrt, prod
+from math import prod
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from unsmash.lab import Lab
 from unsmash.payload import Payload
 from unsmash.pictures import as_bytes
 from unsmash.pipeline import data_record, label_only, utility_of
+from unsmash.probes import FEWEST, IMAGES, WORK, affordable, attacks
 from unsmash.records import Pictures, Result
 from unsmash.scan_record import Cut, Scan
 from unsmash.split import Candidate, SplitModel
@@ -37,31 +39,12 @@ PROBE = 8
 MEMORY = 2_000_000_000
 """Bytes of activations held at once; the cuts of a network that has more take turns"""
 
-WORK = 8e10
-"""Products of a cut's linear fit: what keeps it to seconds. Where more crosses, fewer images are learned from"""
-IMAGES, FEWEST = 1500, 100
-"""Most and fewest of the adversary's images that are learned from"""
-
 PICTURED = 6
 RULE = "drawn by lot, the same for every cut"
 
 QUERY = Threat()
 WEIGHTS = Threat(grants=(Grant.WEIGHTS,))
 GALLERY = Threat(name="gallery", grants=(Grant.WEIGHTS, Grant.CANDIDATES), asked=False)
-
-
-def affordable(numbers: int, pixels: int, own: int, *, quick: bool = False) -> int:
-    """How many of the adversary's own images a cut's attacks learn from, by its width and the images' size."""
-    within = isqrt(int(WORK / (4 if quick else 1) / (numbers + 2 * pixels)))
-    return min(own, IMAGES, max(FEWEST, within))
-
-
-def attacks(images: int, *, quick: bool = False) -> list[Attack]:
-    """What tries every cut: ridge, and a short decoder on the same images."""
-    kinds = discover("unsmash.attacks", Attack)
-    few = max(16, images)
-    short = {"size": "small", "copies": 0, "epochs": 2 if quick else 4, "images": few}
-    return [kinds["ridge"](kind="ridge", images=few), kinds["decoder"](kind="decoder", **short)]
 
 
 def settled(*, quick: bool = False) -> list[object]:
@@ -144,7 +127,7 @@ class Prober:
     def _cut(self, row: Candidate, sent: Tensor | None, own: Tensor | None, few: Tensor | None) -> Cut:
         begun = time.perf_counter()
         with self.lab.stage(row.name) as told:
-            model = split(self.victim.net, self.victim.entry, row.name, self.splits).to(self.lab.device).eval()
+            model = self._split(row.name)
             scene = self._scene(self._images(row))
             if sent is None or own is None or not self._true(row, model, few):
                 view = observe(model, scene, WEIGHTS, self.lab)
@@ -171,6 +154,13 @@ class Prober:
         seconds = time.perf_counter() - begun
         self.spent.append((self._work(row), seconds))
         return replace(cut, seconds=seconds)
+
+    def _split(self, at: str) -> SplitModel:
+        """The network cut there; elsewhere than on the processor its copy, for a cut is tried out on the processor."""
+        net, entry = self.victim.net, self.victim.entry
+        if self.lab.device.type != "cpu":
+            net, entry = copy.deepcopy(net).cpu(), copy.deepcopy(entry).cpu() if entry is not None else None
+        return split(net, entry, at, self.splits).to(self.lab.device).eval()
 
     def _scene(self, images: int) -> Scene:
         """The scene with so many of the adversary's images."""

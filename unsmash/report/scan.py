@@ -110,7 +110,8 @@ def _strip(scan: Scan, folder: Path | None, *, images: bool) -> Strip | None:
     elif not stored:
         lede += f" There are no pictures: {PICTURES} is missing or cannot be read, so only the ranks are shown."
     else:
-        lede += f" This page holds {plural(len(victims), ('private picture', 'private pictures'))}."
+        private = plural(len(victims), ("private picture", "private pictures"))
+        lede += f" This page shows {private} and what was made of them."
     return Strip("What the attacks see through each cut", lede, tuple(lines))
 
 

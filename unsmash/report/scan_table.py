@@ -6,7 +6,7 @@ from unsmash.records import Result, Score
 from unsmash.report.parts import Setting
 from unsmash.report.words import compact, decimal, milliseconds, percent, plural, span, whole
 from unsmash.scan_record import Cut, Scan
-from unsmash.scan_verdict import knee
+from unsmash.scan_verdict import knee, strongest
 
 COLUMNS = (
     "Sends",
@@ -35,14 +35,15 @@ def rows(scan: Scan) -> tuple[Setting, ...]:
 def caption(scan: Scan) -> str:
     """How the columns were made."""
     fewest, most = min(cut.images for cut in scan.cuts), max(cut.images for cut in scan.cuts)
-    images = whole(most) if fewest == most else f"{whole(fewest)} to {whole(most)}, fewer where more crosses,"
+    images = whole(most) if fewest == most else f"{whole(fewest)} to {whole(most)}"
+    fewer = "" if fewest == most else ", fewer where more crosses"
     text = (
-        f"N = {plural(scan.n, scan.data.noun)}, who are also the candidates; brackets are 95\u202f% intervals "
-        "(Wilson). Bytes: as computed; 8 bits a number between the message's own ends; those deflated, mean over the "
-        "victims. "
-        f"Ridge and decoder learned from {images} images of the adversary's. SSIM: the better of the two. With the "
-        "list: whoever holds candidates and model. dCor: bias-corrected distance correlation, no measure of leakage. "
-        "Latency: median and 95th percentile of the device half for one image, on the machine that scanned."
+        f"N = {plural(scan.n, scan.data.noun)}, who are also the candidates; under a share its 95\u202f% interval"
+        " (Wilson). Bytes: as computed; 8 bits a number between the message's own ends; those deflated, mean over the"
+        f" victims. Ridge and decoder learned from {images} images of the adversary's{fewer}. SSIM: the strongest"
+        " attack's. With the list: whoever holds candidates and model. dCor: bias-corrected distance correlation, no"
+        " measure of leakage. Latency: median and 95th percentile of the device half for one image, on the machine"
+        " that scanned, as busy as it was."
     )
     if any(cut.control for cut in scan.cuts):
         text += " The control was not asked about: there the attacks must show that they work."
@@ -71,7 +72,7 @@ def _row(scan: Scan, cut: Cut, *, front: bool) -> Setting:
         (milliseconds(p50), f"to {milliseconds(p95)}"),
         _share(ridge),
         _share(decoder),
-        (_ssim(ridge, decoder), ""),
+        (_ssim(strongest(cut)), ""),
         _share(gallery),
         (decimal(cut.dependence, 2), ""),
         (verdict, ""),
@@ -89,6 +90,6 @@ def _share(result: Result | None) -> tuple[str, str]:
     return percent(score.mean), told
 
 
-def _ssim(*results: Result | None) -> str:
-    values = [value for one in results if one is not None and (value := one.mean("ssim")) is not None]
-    return decimal(max(values), 2) if values else "–"
+def _ssim(best: Result | None) -> str:
+    value = best.mean("ssim") if best is not None else None
+    return "–" if value is None else decimal(value, 2)

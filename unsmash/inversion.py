@@ -1,8 +1,8 @@
 """White-box inversion: images whose release, by the opened device half, is the one that was seen.
 
 All victims descend at once, each by itself: no victim's image depends on who else is attacked. Pixels are projected
-onto [0, 1] after each step of Adam; a sigmoid in their place reached a tenth of the fit in the same steps, since most
-pixels of a digit lie at its ends. Total variation breaks the ties between images that send the same.
+onto [0, 1] after each step of Adam; a sigmoid in their place fits far less in as many steps, since most pixels of a
+digit lie at its ends. Total variation breaks the ties between images that send the same.
 
 What is random in a release must not be fitted, or the image is one of the noise. So a misfit counts only as far as it
 is above what the defence's law lets the truth expect (Morozov's discrepancy principle); below it only the prior acts.

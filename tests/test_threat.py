@@ -28,6 +28,7 @@ PARTS: dict[str, tuple[Grant, Callable[[View], Any]]] = {
     "query": (Grant.QUERIES, lambda view: view.query(AT.shadow)),
     "oracle": (Grant.QUERIES, lambda view: view.oracle(AT.shadow)),
     "device": (Grant.WEIGHTS, lambda view: view.device),
+    "memo": (Grant.QUERIES, lambda view: view.memo(frozenset({Grant.QUERIES}), "key", lambda: "learned")),
     "smash": (Grant.WEIGHTS, lambda view: view.smash(AT.shadow)),
     "shadow": (Grant.SHADOW, lambda view: view.shadow),
     "shadow_labels": (Grant.SHADOW, lambda view: view.shadow_labels),

@@ -1,8 +1,8 @@
 """White-box inversion: images whose release, by the opened device half, is the one that was seen.
 
 All victims descend at once, each by itself: no victim's image depends on who else is attacked. Pixels are projected
-onto [0, 1] after each step of Adam; a sigmoid in their place reached a tenth of the fit in the same steps, since most
-pixels of a digit lie at its ends. Total variation breaks the ties between images that send the same.
+onto [0, 1] after each step of Adam; a sigmoid in their place fits far less in as many steps, since most pixels of a
+digit lie at its ends. Total variation breaks the ties between images that send the same.
 
 What is random in a release must not be fitted, or the image is one of the noise. So a misfit counts only as far as it
 is above what the defence's law lets the truth expect (Morozov's discrepancy principle); below it only the prior acts.
@@ -135,14 +135,13 @@ def invert(
     Raises:
         UnsmashError: no gradient reaches the images.
     """
-    best = _measured(target, plan, starts[0], lab)
-    bound = best.excess
+    best, scale = _measured(target, plan, starts[0], lab)
     for place, start in enumerate(starts):
         left = best.unfitted() if place else torch.arange(len(start))
         parts = left.split(max(1, PIXELS // start[0].numel())) if len(left) else ()
         progress = iter(lab.track(range(plan.steps * len(parts)), stage))
         for victims in parts:
-            found = _descend(target, start[victims], victims, bound[victims], plan, progress, lab, doubt)
+            found = _descend(target, start[victims], victims, scale.of(victims, lab), plan, progress, lab, doubt)
             best = best.better(found, victims)
         next(progress, None)
     return Found(best.images, best.misfit)
@@ -183,16 +182,17 @@ class _Kept:
 
 
 @torch.no_grad()
-def _measured(target: Target, plan: Descent, start: Tensor, lab: Lab) -> _Kept:
-    """The start itself, for all victims."""
-    parts = []
+def _measured(target: Target, plan: Descent, start: Tensor, lab: Lab) -> tuple[_Kept, _Scale]:
+    """The start itself, for all victims, and what misfits are compared with from there."""
+    parts, scales = [], []
     for victims in torch.arange(len(start)).split(max(1, PIXELS // start[0].numel())):
         images = start[victims].to(lab.device).clamp(0, 1)
-        scale = _Scale.of(target, images, victims)
-        misfit = target.misfit(images, victims)
+        misfit, scale = target.misfit(images, victims), _Scale.measure(target, images, victims)
         excess = scale.excess(misfit)
         parts.append(_Kept(images, misfit, excess, excess + plan.tv * total_variation(images)).cpu())
-    return _Kept(*(torch.cat(rows) for rows in zip(*(part._parts() for part in parts), strict=True)))
+        scales.append((scale.grey.cpu(), scale.level.cpu(), scale.length.cpu(), excess.cpu()))
+    best = _Kept(*(torch.cat(rows) for rows in zip(*(part._parts() for part in parts), strict=True)))
+    return best, _Scale(*(torch.cat(rows) for rows in zip(*scales, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -206,13 +206,21 @@ class _Scale:
     length: Tensor
     """Weight by which the squared length of a doubt's numbers stands to the misfit as prior to likelihood"""
 
+    bound: Tensor
+    """Share of it that the first start has: an image with more is not kept"""
+
     @classmethod
-    @torch.no_grad()
-    def of(cls, target: Target, images: Tensor, victims: Tensor) -> _Scale:
+    def measure(cls, target: Target, images: Tensor, victims: Tensor) -> _Scale:
         level = target.level(images)
         misfit = target.misfit(torch.full_like(images, 0.5), victims)
         grey = (misfit - level).clamp(min=1e-3 * misfit).clamp(min=1e-12)
-        return cls(grey, level, target.half_density * level / target.rows[:, 0].numel() / grey)
+        length = target.half_density * level / target.rows[:, 0].numel() / grey
+        return cls(grey, level, length, torch.full_like(grey, math.inf))
+
+    def of(self, victims: Tensor, lab: Lab) -> _Scale:
+        """For those victims, on the lab's device."""
+        parts = (self.grey, self.level, self.length, self.bound)
+        return _Scale(*(part[victims].to(lab.device) for part in parts))
 
     def excess(self, misfit: Tensor) -> Tensor:
         return (misfit - self.level).clamp(min=0) / self.grey
@@ -222,30 +230,28 @@ def _descend(
     target: Target,
     start: Tensor,
     victims: Tensor,
-    bound: Tensor,
+    scale: _Scale,
     plan: Descent,
     progress: Iterator[int],
     lab: Lab,
     doubt: Doubt | None,
 ) -> _Kept:
-    start, bound = start.to(lab.device).clamp(0, 1), bound.to(lab.device)
-    scale = _Scale.of(target, start, victims)
-    ways = None if doubt is None else doubt.directions.to(lab.device)
-    widths = None if doubt is None else doubt.widths[victims].to(lab.device)
-    free = start.clone() if ways is None else start.new_zeros(len(start), len(ways))
+    start = start.to(lab.device).clamp(0, 1)
+    around = None if doubt is None else _Around(start, doubt.directions.to(lab.device), doubt.widths[victims])
+    free = start.clone() if around is None else start.new_zeros(len(start), len(around.directions))
     free.requires_grad_()
     optimiser = torch.optim.Adam([free], lr=plan.rate)
     kept: _Kept | None = None
     for step in range(plan.steps + 1):
-        images = free if ways is None else _clamped(start + widths * (free @ ways).reshape_as(start))
+        images = free if around is None else around.images(free)
         misfit = target.misfit(images, victims)
         if not misfit.requires_grad:
             raise UnsmashError("no gradient reaches the images: the device half or the defence gives steps only")
         excess = scale.excess(misfit)
         total = excess + plan.tv * total_variation(images)
-        if ways is not None:
+        if around is not None:
             total = total + scale.length.clamp(min=plan.spread) * free.square().sum(1)
-        allowed = torch.where(excess > bound, math.inf, total)  # never a worse fit than the first start's
+        allowed = torch.where(excess > scale.bound, math.inf, total)  # never a worse fit than the first start's
         now = _Kept(*(part.detach().clone() for part in (images, misfit, excess, allowed)))
         kept = now if kept is None else kept.better(now)
         if step == plan.steps:
@@ -255,16 +261,26 @@ def _descend(
         free.grad = gradient.nan_to_num(0, 0, 0)  # a norm of zeros, as a clip takes it, has no derivative
         optimiser.param_groups[0]["lr"] = plan.rate * (0.51 + 0.49 * math.cos(math.pi * step / plan.steps))
         optimiser.step()
-        if ways is None:
+        if around is None:
             with torch.no_grad():
                 free.clamp_(0, 1)
     assert kept is not None
     return kept.cpu()
 
 
-def _clamped(images: Tensor) -> Tensor:
-    """Within [0, 1], with the gradient let through: what is beyond an end can come back."""
-    return images + (images.clamp(0, 1) - images).detach()
+@dataclass(frozen=True)
+class _Around:
+    """Images by the numbers of a doubt around their starts."""
+
+    start: Tensor
+    directions: Tensor
+    widths: Tensor
+
+    def images(self, numbers: Tensor) -> Tensor:
+        """Within [0, 1], with the gradient let through: what is beyond an end can come back."""
+        moved = (numbers @ self.directions).reshape_as(self.start)
+        images = self.start + self.widths.to(self.start.device) * moved
+        return images + (images.clamp(0, 1) - images).detach()
 
 
 def total_variation(images: Tensor) -> Tensor:

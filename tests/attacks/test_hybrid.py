@@ -47,21 +47,26 @@ def test_it_is_the_same_to_the_bit_whether_or_not_the_decoder_ran_before(shield:
 
 
 def test_the_decoder_is_trained_once_for_all_threats_that_see_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = []
+    trained: list[View] = []
     work = decoding._train_decoder
-    monkeypatch.setattr(decoding, "_train_decoder", lambda *given: trained.append(1) or work(*given))
+
+    def counted(view: View, lab: Lab, plan: decoding.DecoderPlan) -> decoding.TrainedDecoder:
+        trained.append(view)
+        return work(view, lab, plan)
+
+    monkeypatch.setattr(decoding, "_train_decoder", counted)
     model, at, memory = shallow("flat", GREY, GaussianShield(0.3)), scene(GREY), Memory()
 
-    def view(queries: int, *grants: Grant) -> View:
+    def sees(queries: int, *grants: Grant) -> View:
         return observe(model, at, Threat(name="it", grants=grants, queries=queries), Lab(seed=1), memory=memory)
 
-    SMALL.run(view(1, Grant.QUERIES, Grant.SHADOW), Lab().at("attack/decoder"))
-    HYBRID.run(view(1, *WHITE), Lab().at("attack/hybrid"))
+    SMALL.run(sees(1, Grant.QUERIES, Grant.SHADOW), Lab().at("attack/decoder"))
+    HYBRID.run(sees(1, *WHITE), Lab().at("attack/hybrid"))
     assert len(trained) == 1
-    HYBRID.run(view(4, *WHITE), Lab().at("attack/hybrid@repeat"))  # it learns from four releases of an image
+    HYBRID.run(sees(4, *WHITE), Lab().at("attack/hybrid@repeat"))  # it learns from four releases of an image
     assert len(trained) == 2
-    HYBRID.model_copy(update={"epochs": 1}).run(view(4, *WHITE), Lab().at("attack/hybrid"))
-    HYBRID.run(view(4, *WHITE), Lab(seed=7).at("attack/hybrid"))
+    HYBRID.model_copy(update={"epochs": 1}).run(sees(4, *WHITE), Lab().at("attack/hybrid"))
+    HYBRID.run(sees(4, *WHITE), Lab(seed=7).at("attack/hybrid"))
     assert len(trained) == 4
 
 

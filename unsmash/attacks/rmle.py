@@ -39,7 +39,7 @@ class Rmle(Attack):
 
     needs: ClassVar[frozenset[Grant]] = frozenset({Grant.WEIGHTS})
     title: ClassVar[str] = "White-box inversion"
-    tiny: ClassVar[dict[str, object]] = {"steps": 60, "starts": 2}
+    tiny: ClassVar[dict[str, object]] = {"starts": 2}
 
     def run(self, view: View, lab: Lab) -> Tensor:
         """Images [n, c, h, w] in [0, 1]."""

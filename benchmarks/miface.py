@@ -30,8 +30,9 @@ from unsmash.experiment import study
 from unsmash.lab import Lab
 from unsmash.split import SplitModel
 from unsmash.split.train import Training, train
-from unsmash.threat import Grant, Threat, make_scene, observe
+from unsmash.threat import Grant, Threat
 from unsmash.victim import prepare
+from unsmash.view import make_scene, observe
 
 CLASSES, STEPS = 10, 1000
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from unsmash.metrics.intervals import wilson
-from unsmash.records import Card, DataRecord, Pictures, Result, Score, ThreatRecord, Utility
+from unsmash.records import Card, Pictures, Result, Score, ThreatRecord, Utility
+from unsmash.subject import DataRecord
 from unsmash.scan_record import Cut, Scan
 from unsmash.scan_verdict import judged
 

@@ -18,7 +18,8 @@ from unsmash.errors import RecordError
 from unsmash.frontier import Entry, frontier
 from unsmash.frontier_record import About, Frontier, Reached, Row, Share, front, load, price
 from unsmash.plain import dumps
-from unsmash.records import Bound, Card, Failure, Run, SplitRecord, Utility
+from unsmash.records import Bound, Card, Failure, Run, Utility
+from unsmash.subject import SplitRecord
 
 THREATS = (
     threat(),

@@ -13,8 +13,8 @@ import builders
 import pytest
 
 from unsmash.errors import ConfigError, RecordError
-from unsmash.records import Verdict
 from unsmash.store import RUN, VERDICT, Store, write_record, write_text
+from unsmash.verdicts import Verdict
 
 WRITER = """
 import os, signal, sys

@@ -19,9 +19,10 @@ from unsmash.lab import Lab, pick_device
 from unsmash.models.base import state_digest
 from unsmash.pipeline import run as measure
 from unsmash.pipeline import run_id
-from unsmash.records import Failure, Run, Verdict
+from unsmash.records import Failure, Run
 from unsmash.settings import component as parse
 from unsmash.store import PICTURES, REPORT, RUN, VERDICT, Store, write_record, write_text
+from unsmash.verdicts import Verdict
 from unsmash.victim import build
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from unsmash.frontier_record import (
     front,
     price,
 )
-from unsmash.records import Failure, Run, ThreatRecord, Verdict, Word
+from unsmash.records import Failure, Run, ThreatRecord
+from unsmash.verdicts import Verdict, Word
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from unsmash import budget as budgets
 from unsmash.budget import Comparison
 from unsmash.metrics.intervals import bootstrap, share_interval
-from unsmash.records import AdversaryVerdict, ClassResult, Result, Run, Score, ThreatRecord, Verdict, Word
+from unsmash.records import ClassResult, Result, Run, Score, ThreatRecord
+from unsmash.verdicts import AdversaryVerdict, Verdict, Word
 
 EXIT = {"passes": 0, "leaks": 1, "inconclusive": 3}
 WORDS: dict[bool | None, Word] = {True: "leaks", False: "passes", None: "inconclusive"}

@@ -29,7 +29,8 @@ from unsmash.errors import BoundError, UnsmashError
 from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser, train_recogniser
-from unsmash.records import DataRecord, Result, Run, Score, Utility
+from unsmash.records import Result, Run, Score, Utility
+from unsmash.subject import DataRecord
 from unsmash.split.shield import Shield
 from unsmash.split.train import device_latency, predict
 from unsmash.threat import Grant, Threat

@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 from unsmash.errors import RecordError
 from unsmash.plain import build, dumps, not_json
+from unsmash.subject import DataRecord, SplitRecord
 
 VERSION = 1
 """Raised when a record's meaning changes; `load_run` refuses what it does not know"""
 
-Word = Literal["leaks", "passes", "inconclusive"]
 Role = Literal["floor", "attack", "ceiling"]
 
 
@@ -195,81 +195,6 @@ class ClassRecord:
 
 
 @dataclass(frozen=True)
-class DataRecord:
-    """Which images were used, and whether the sets are apart."""
-
-    kind: str
-    source: str
-    """One sentence: where the images came from, what was resized"""
-    noun: tuple[str, str]
-    """Singular and plural: image, images"""
-    input_shape: tuple[int, ...]
-    """[c, h, w]"""
-    classes: tuple[str, ...]
-    sizes: dict[str, int]
-    """By set: train, val, shadow, validator, victims"""
-    fingerprint: str
-    """Digest of every set's pixels and labels"""
-    contamination: int = 0
-    """Images found in two sets that must be disjoint; above 0 only when the user allowed it"""
-    contamination_examples: tuple[str, ...] = ()
-    repeats_dropped: int = 0
-    near_duplicates: int = 0
-    """Victims with a near twin in a set the target or the adversary trains on"""
-    near_examples: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class DefenceRecord:
-    """A defence that was put at the cut, as it is explained to those who read of it."""
-
-    kind: str
-    label: str
-    """Its name with the settings that differ from the defaults"""
-    protects: str
-    """Two sentences: what it protects, and what it does not"""
-    guarantee: str
-    """What can be proved about it, in a few words"""
-    source: str
-    """Where the method comes from"""
-    cost: str
-    """free, training or minutes"""
-    when: str
-    """always: in training and at inference; inference: put on the trained model"""
-
-
-@dataclass(frozen=True)
-class SplitRecord:
-    """The cut: what crosses, and what the device must carry."""
-
-    model: str
-    at: str
-    shapes: tuple[tuple[int, ...], ...]
-    """Shape of each crossing tensor for one image"""
-    bytes_sent: int
-    """Bytes a sample as transmitted (float32 unless a defence says otherwise)"""
-    bytes_input: int
-    """Bytes of the raw 8-bit image"""
-    device_parameters: int
-    server_parameters: int
-    device_macs: int
-    """Multiply-adds on the device for one image, defences included"""
-    defences: tuple[str, ...] = ()
-    """Labels in order"""
-    whole_macs: int = 0
-    """Multiply-adds of the whole network for one image: what answering on the device would take"""
-    stochastic: bool = False
-    earlier: str = ""
-    """The next shallower place where one other tensor crosses; empty when there is none"""
-    later: str = ""
-    """The next deeper one"""
-    notes: tuple[str, ...] = ()
-    armed: tuple[DefenceRecord, ...] = ()
-    """The defences in order, explained"""
-
-
-@dataclass(frozen=True)
 class Utility:
     """What the split model is good for, defended as audited."""
 
@@ -390,45 +315,6 @@ class Run:
             self, started="", seconds={}, latency_ms=(), environment={}, command="", budget=Run.budget
         )
         return hashlib.sha256(dumps(blank).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class AdversaryVerdict:
-    """The verdict against one adversary."""
-
-    threat: str
-    word: Word
-    attack: str
-    """Name of its strongest valid attack; empty when none is valid"""
-    count: float
-    """Victims identified by it"""
-    n: int
-    low: float
-    high: float
-    limit: float | None
-    """Largest share allowed; None when this adversary is not asked about"""
-    union: int = 0
-    """Victims exposed to at least one of its valid attacks"""
-    attacks: int = 0
-    """How many attacks that union is over"""
-    reason: str = ""
-    """Why it is inconclusive"""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The judgement of one or several runs (seeds) of one experiment against a budget."""
-
-    word: Word
-    sentence: str
-    reasons: tuple[str, ...]
-    adversaries: tuple[AdversaryVerdict, ...]
-    budget: str
-    exit_code: int
-    """0 passes, 1 leaks, 3 inconclusive: what a gate should return"""
-    seeds: int = 1
-    terms: tuple[str, ...] = ()
-    """Each comparison of the budget with what was measured"""
 
 
 def load_run(text: str) -> Run:

@@ -14,7 +14,9 @@ from typing import Any
 from unsmash import budget as budgets
 from unsmash.errors import RecordError
 from unsmash.plain import build, dumps, not_json
-from unsmash.records import DataRecord, Pictures, Result, Run, Score, SplitRecord, ThreatRecord, Utility, Word
+from unsmash.records import Pictures, Result, Run, Score, ThreatRecord, Utility
+from unsmash.subject import DataRecord, SplitRecord
+from unsmash.verdicts import Word
 
 VERSION = 1
 """Raised when the record's meaning changes; `load` refuses what it does not know"""

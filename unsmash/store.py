@@ -22,7 +22,8 @@ from typing import Any
 
 from unsmash.errors import ConfigError, RecordError, nearest
 from unsmash.plain import build, dumps
-from unsmash.records import Run, Verdict, load_run
+from unsmash.records import Run, load_run
+from unsmash.verdicts import Verdict
 
 RUN, VERDICT, REPORT, PICTURES = "run.json", "verdict.json", "report.html", "pictures.safetensors"
 UNFINISHED = ".unfinished"

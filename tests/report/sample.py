@@ -12,23 +12,9 @@ import numpy as np
 from safetensors.numpy import save_file
 from sklearn.datasets import load_digits
 
-from unsmash.records import (
-    AdversaryVerdict,
-    Bound,
-    Card,
-    DataRecord,
-    DefenceRecord,
-    Failure,
-    Pictures,
-    Result,
-    Run,
-    Score,
-    SplitRecord,
-    ThreatRecord,
-    Utility,
-    Verdict,
-    Word,
-)
+from unsmash.records import Bound, Card, Failure, Pictures, Result, Run, Score, ThreatRecord, Utility
+from unsmash.subject import DataRecord, DefenceRecord, SplitRecord
+from unsmash.verdicts import AdversaryVerdict, Verdict, Word
 
 N = 500
 GROUPS = ("worst",) * 6 + ("typical",) * 3 + ("least",) * 3

@@ -10,9 +10,11 @@ import page
 import pytest
 import sample
 
-from unsmash.records import Card, DefenceRecord, Result, Run, Verdict, Word
+from unsmash.records import Card, Result, Run
+from unsmash.subject import DefenceRecord
 from unsmash.report import render, summarise
 from unsmash.report.parts import Body, Suggestion
+from unsmash.verdicts import Verdict, Word
 
 CODEBOOK = sample.CODEBOOK
 SAID = "Blurs numbers. It does not stop a list."

@@ -15,9 +15,10 @@ import pytest
 import sample
 from PIL import Image
 
-from unsmash.records import Run, Verdict
+from unsmash.records import Run
 from unsmash.report import drawings, render, summarise, tiles
 from unsmash.report.parts import Share, Squares
+from unsmash.verdicts import Verdict
 
 
 def squares_of(runs: list[Run], verdict: Verdict) -> page.Element:

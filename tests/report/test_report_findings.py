@@ -11,9 +11,10 @@ import pytest
 import sample
 
 from unsmash.judge import judge
-from unsmash.records import Card, Result, Run, Score, Verdict
+from unsmash.records import Card, Result, Run, Score
 from unsmash.report import render, summarise
 from unsmash.report.parts import Body, Report
+from unsmash.verdicts import Verdict
 
 
 def report(runs: list[Run], verdict: Verdict, folder: Path | None = None, *, images: bool = True) -> Report:

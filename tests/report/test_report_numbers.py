@@ -10,8 +10,9 @@ import page
 import pytest
 import sample
 
-from unsmash.records import Card, Run, Verdict
+from unsmash.records import Card, Run
 from unsmash.report import render, summarise
+from unsmash.verdicts import Verdict
 
 
 def read(runs: list[Run], verdict: Verdict, folder: Path | None = None) -> page.Element:

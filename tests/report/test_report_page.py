@@ -16,8 +16,9 @@ import pytest
 import sample
 
 from unsmash.errors import RecordError
-from unsmash.records import Run, Verdict, load_run
+from unsmash.records import Run, load_run
 from unsmash.report import render, summarise, write
+from unsmash.verdicts import Verdict
 
 Case = tuple[list[Run], Verdict]
 CASES: list[Callable[[], Case]] = [

@@ -13,9 +13,10 @@ import sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsmash.records import Bound, Card, Run, Verdict
+from unsmash.records import Bound, Card, Run
 from unsmash.report import render, summarise
 from unsmash.report.parts import Body
+from unsmash.verdicts import Verdict
 
 Case = tuple[list[Run], Verdict]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import accumulate
 
-from unsmash.records import AdversaryVerdict, Run, ThreatRecord
+from unsmash.records import Run, ThreatRecord
 from unsmash.report.evidence import HEADLINE, Evidence, allowed, seen, share
 from unsmash.report.parts import Adversary, Share, Squares
 from unsmash.report.words import bare, lower_first, percent, plural, span, spell, whole
+from unsmash.verdicts import AdversaryVerdict
 
 MOST_SQUARES = 500
 

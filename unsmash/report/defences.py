@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unsmash.records import DefenceRecord
+from unsmash.subject import DefenceRecord
 from unsmash.report.evidence import Evidence
 from unsmash.report.parts import Defences, Shielding
 from unsmash.report.words import spell

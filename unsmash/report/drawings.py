@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from markupsafe import Markup, escape
 
-from unsmash.records import Word
 from unsmash.report.parts import Squares
+from unsmash.verdicts import Word
 
 PITCH, SIDE = 12, 10
 """Distance between squares and side of one, in drawing units"""

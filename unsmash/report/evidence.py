@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from unsmash.records import AdversaryVerdict, Bound, Card, Result, Run, Score, ThreatRecord, Verdict
+from unsmash.records import Bound, Card, Result, Run, Score, ThreatRecord
 from unsmash.report.words import spell
+from unsmash.verdicts import AdversaryVerdict, Verdict
 
 HEADLINE = "identification"
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unsmash.records import Run, Verdict
+from unsmash.records import Run
 from unsmash.report.audits import suggestions
 from unsmash.report.evidence import Evidence
 from unsmash.report.parts import Suggestion
 from unsmash.report.who import untried
 from unsmash.report.words import listed, lower_first, plural, spell, whole
+from unsmash.verdicts import Verdict
 
 
 def title(evidence: Evidence) -> str:

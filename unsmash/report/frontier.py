@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from unsmash.frontier_record import Frontier, found
 from unsmash.plain import dumps
-from unsmash.records import Word
 from unsmash.report.defences import COSTS
 from unsmash.report.frontier_findings import chart_heading, count_of, finished, headline, lines, share_of
 from unsmash.report.frontier_table import COLUMNS, caption, settings
 from unsmash.report.parts import Fact, FrontierPage, Section, Shielding
 from unsmash.report.words import THIN, bold_count, duration, listed, percent, plural, spell, whole
+from unsmash.verdicts import Word
 
 KINDS = (("passes", "pass"), ("leaks", "leak"), ("inconclusive", "without a verdict"), ("failed", "did not finish"))
 

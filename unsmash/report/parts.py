@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from unsmash.records import Word
+from unsmash.verdicts import Word
 
 Mark = Literal["floor", "attack", "ceiling", "proven", "least", "invalid", "failed"]
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from unsmash.frontier_record import Frontier
-from unsmash.records import Run, Verdict
+from unsmash.records import Run
 from unsmash.report import drawings, frontier_chart, scan_chart, tiles
 from unsmash.report.frontier import compose
 from unsmash.report.parts import Report
@@ -21,6 +21,7 @@ from unsmash.report.scan import compose as compose_scan
 from unsmash.report.summarise import summarise
 from unsmash.report.words import THIN
 from unsmash.scan_record import Scan
+from unsmash.verdicts import Verdict
 
 
 def render(report: Report) -> str:

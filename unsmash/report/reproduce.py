@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unsmash.records import Run, Verdict
+from unsmash.records import Run
 from unsmash.report.parts import Section
 from unsmash.report.words import duration, listed, plural, whole
+from unsmash.verdicts import Verdict
 
 
 def reproduce(runs: Sequence[Run], verdict: Verdict) -> Section:

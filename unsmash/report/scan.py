@@ -9,7 +9,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from unsmash.plain import dumps
-from unsmash.records import Word
 from unsmash.report import tiles
 from unsmash.report.parts import Fact, ScanPage, Section, Strip, Tile
 from unsmash.report.scan_findings import chart_heading, lines, recommendation
@@ -17,6 +16,7 @@ from unsmash.report.scan_table import COLUMNS, caption, rows
 from unsmash.report.words import THIN, bold_count, compact, duration, listed, percent, plural, span, spell, whole
 from unsmash.scan_record import Cut, Scan
 from unsmash.scan_verdict import knee, strongest
+from unsmash.verdicts import Word
 
 PICTURES = "pictures.safetensors"
 

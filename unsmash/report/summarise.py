@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unsmash.errors import RecordError
 from unsmash.plain import dumps
-from unsmash.records import Run, Verdict
+from unsmash.records import Run
 from unsmash.report.adversaries import adversaries, limit_column, squares
 from unsmash.report.audits import audits
 from unsmash.report.axis import axis
@@ -25,6 +25,7 @@ from unsmash.report.reproduce import reproduce
 from unsmash.report.trust import edges, trust
 from unsmash.report.who import decision, who
 from unsmash.report.words import bold_count
+from unsmash.verdicts import Verdict
 
 MOST_JSON = 1_000_000
 """Characters of a record laid into the page; above, the numbers of single victims stay in the run folder"""

@@ -8,7 +8,21 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from unsmash.records import Bound, Card, ClassRecord, ClassResult, Failure, Pictures, Prototype, Result, Role, Run, Score, ThreatRecord, Utility
+from unsmash.records import (
+    Bound,
+    Card,
+    ClassRecord,
+    ClassResult,
+    Failure,
+    Pictures,
+    Prototype,
+    Result,
+    Role,
+    Run,
+    Score,
+    ThreatRecord,
+    Utility,
+)
 from unsmash.subject import DataRecord, DefenceRecord, SplitRecord
 
 N = 100

@@ -7,9 +7,9 @@ from typing import Any
 
 from unsmash.metrics.intervals import wilson
 from unsmash.records import Card, Pictures, Result, Score, ThreatRecord, Utility
-from unsmash.subject import DataRecord
 from unsmash.scan_record import Cut, Scan
 from unsmash.scan_verdict import judged
+from unsmash.subject import DataRecord
 
 N = 500
 QUERY = ThreatRecord("query", "Sees one message", "One message lets an outsider", 1, True, (), (), ("queries",))

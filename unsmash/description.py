@@ -12,8 +12,8 @@ from torch import Tensor
 from unsmash.data.base import Splits
 from unsmash.errors import CutError
 from unsmash.experiment import Experiment
-from unsmash.subject import DefenceRecord, SplitRecord
 from unsmash.split import Shield, Smashed
+from unsmash.subject import DefenceRecord, SplitRecord
 from unsmash.victim import Victim, crossing, place_of, places
 
 

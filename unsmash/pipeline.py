@@ -30,9 +30,9 @@ from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser, train_recogniser
 from unsmash.records import Result, Run, Score, Utility
-from unsmash.subject import DataRecord
 from unsmash.split.shield import Shield
 from unsmash.split.train import device_latency, predict
+from unsmash.subject import DataRecord
 from unsmash.threat import Grant, Threat
 from unsmash.victim import Victim, prepare
 from unsmash.view import Memory, Scene, View, granted, make_scene, observe, varies

@@ -11,9 +11,9 @@ import pytest
 import sample
 
 from unsmash.records import Card, Result, Run
-from unsmash.subject import DefenceRecord
 from unsmash.report import render, summarise
 from unsmash.report.parts import Body, Suggestion
+from unsmash.subject import DefenceRecord
 from unsmash.verdicts import Verdict, Word
 
 CODEBOOK = sample.CODEBOOK

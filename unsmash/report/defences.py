@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from unsmash.subject import DefenceRecord
 from unsmash.report.evidence import Evidence
 from unsmash.report.parts import Defences, Shielding
 from unsmash.report.words import spell
+from unsmash.subject import DefenceRecord
 
 COSTS = {
     "free": "nothing beside the training that happens anyway",

@@ -222,6 +222,15 @@ def test_every_component_survives_yaml(tmp_path: Path) -> None:
             assert study(read_yaml(file)).experiment.id == one.id, kind
 
 
+def test_an_attack_on_the_weights_brings_the_adversary_who_holds_them() -> None:
+    """Asked for, and before the one with the candidates, under whom it would be shown only."""
+    threats = study({"data": "digits", "attacks": ["ridge", "rmle", "hybrid"]}).experiment.threats
+    assert [threat.name for threat in threats] == ["query", "white_box", "gallery"]
+    assert threats[1].asked
+    assert set(threats[1].grants) == {"queries", "shadow", "weights"}
+    assert study({"data": "digits", "attacks": ["ridge", "gallery"]}).experiment.threats == standing()
+
+
 def test_a_study_has_one_experiment_a_seed() -> None:
     plan = study({"data": "digits", "seeds": [3, 1]})
     assert [one.seed for one in plan.experiments()] == [3, 1]

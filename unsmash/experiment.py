@@ -23,7 +23,7 @@ from unsmash.defences.base import Defence
 from unsmash.errors import ConfigError
 from unsmash.models.base import Model
 from unsmash.split.train import Training
-from unsmash.threat import Grant, Threat, standing
+from unsmash.threat import Grant, Secret, Threat, standing
 
 FAMILIES: dict[str, tuple[str, type[Component]]] = {
     "data": ("unsmash.data", Data),
@@ -93,7 +93,8 @@ class Experiment(BaseModel):
         if not self.at:
             object.__setattr__(self, "at", self.model.default_cut)
         if "threats" not in self.model_fields_set:
-            object.__setattr__(self, "threats", (*self.threats, *_owner(self.attacks, self.threats)))
+            threats = _with_white_box(self.attacks, self.threats)
+            object.__setattr__(self, "threats", (*threats, *_owner(self.attacks, threats)))
         _check_threats(self.threats)
         _check_grants(self.attacks, self.threats)
         return self
@@ -254,6 +255,20 @@ def _seeds(value: Any) -> tuple[int, ...]:
         allowed = f"a number of seeds from 1 to {MOST_SEEDS}, or a list of different whole numbers from 0 to 2^31"
         raise ConfigError("seeds", got=value, allowed=allowed)
     return tuple(seeds)
+
+
+def _with_white_box(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
+    """The threats, and where an attack on releases opens the weights, the adversary who holds them, who is asked for.
+
+    It stands before whoever holds a list of candidates, under whom the same attack would be shown only.
+    """
+    reading = [attack for attack in attacks if attack.role == "attack" and attack.secret is Secret.INPUTS]
+    needs = [attack.required() for attack in reading if Grant.WEIGHTS in attack.required()]
+    grants = frozenset({Grant.QUERIES, Grant.SHADOW}).union(*needs)
+    if not needs or any(threat.asked and threat.allows(grants) for threat in threats):
+        return threats
+    place = next((at for at, threat in enumerate(threats) if Grant.CANDIDATES in threat.grants), len(threats))
+    return (*threats[:place], Threat(name="white_box", grants=tuple(sorted(grants))), *threats[place:])
 
 
 def _owner(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:

@@ -154,7 +154,7 @@ def print_kinds(rows: Sequence[dict[str, Any]], detailed: bool) -> None:
         if row["family"] != family:
             family = row["family"]
             console.print(f"\n[bold]{family}[/]")
-        console.print(f"  [cyan]{row['kind']:<16}[/]", end="")
+        console.print(f"  [cyan]{row['kind']:<18}[/]", end="")
         console.print(row["summary"] + ("" if detailed else _worth(row)), markup=False)
         for line in _details(row) if detailed else ():
             console.print(f"      {line}", markup=False)

@@ -31,7 +31,7 @@ class Miface(ClassAttack):
     """When a class is done: the paper's rule, or that of ART 1.20.1, which is the other way round, for comparison"""
     on: Literal["log_odds", "probability"] = "log_odds"
     """What is climbed: log-odds keep a gradient where the probability is tiny; the paper climbs the probability"""
-    start: Literal["zeros", "grey", "random", "average", "data"] = "zeros"
+    start: Literal["zeros", "grey", "random", "average", "data"] = "grey"
     """First image: black, mid-grey, noise, the mean of the adversary's images, or one of them whatever its class"""
     restarts: int = Field(1, ge=1, le=1000)
     """Descents for each class; those after the first start from noise, or from further images of the adversary's"""

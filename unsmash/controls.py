@@ -86,7 +86,7 @@ class _Control:
         grants = tuple(sorted({*Threat().grants, *attack.needs}))
         threat, lab = Threat(name="control", grants=grants), self.lab.at("control")
         view = observe(self.model, self.scene, threat, lab, memory=self.memory)
-        control, _ = attempt(attack, result.name, view, self.scene, None, self.lab.at("control"))
+        control, _ = attempt(attack, result.name, view, self.scene, None, lab)
         if control.failure:
             return _with(result.card, strong=False, told=f"Its control run did not finish: {control.failure}.")
         share = control.scores["identification"].mean

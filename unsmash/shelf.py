@@ -5,15 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unsmash import report
 from unsmash.errors import ConfigError
 from unsmash.frontier_record import Frontier
 from unsmash.judge import judge
 from unsmash.records import Result, Run
+from unsmash.report.parts import Setting
 from unsmash.scan_record import Scan
 from unsmash.store import REPORT, RUN, VERDICT, Store, write_record
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def locate(run: str, out: Path) -> tuple[Store, str]:
@@ -111,22 +115,10 @@ def _figures(result: Result) -> list[str]:
 
 def print_frontier(frontier: Frontier) -> None:
     """The frontier's finding and its table, cheapest first."""
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from unsmash.report.frontier_findings import headline
     from unsmash.report.frontier_table import COLUMNS, settings
 
-    console = Console(highlight=False, width=_width())
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("defence", overflow="fold")
-    for title in COLUMNS:
-        table.add_column(title.lower(), justify="right", overflow="fold", no_wrap=title == "Verdict")
-    for line in settings(frontier):
-        table.add_row(escape(f"{line.name} *" if line.front else line.name), *(value for value, _ in line.cells))
-    console.print(table)
+    console = _tabled("defence", COLUMNS, settings(frontier))
     for row in frontier.rows:
         if row.failure is not None:
             console.print(f"{row.name} failed in {row.failure.stage}: {row.failure.message}", markup=False)
@@ -136,24 +128,30 @@ def print_frontier(frontier: Frontier) -> None:
     console.print(headline(frontier), markup=False, style="bold")
 
 
-def print_scan(scan: Scan) -> None:
-    """Every cut's row in the order the network runs, and the recommendation."""
+def _tabled(first: str, columns: Sequence[str], lines: Sequence[Setting]) -> Console:
+    """Print a page's table; the console it was printed on."""
     from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    console = Console(highlight=False, width=_width())
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, overflow="fold")
+    for title in columns:
+        table.add_column(title.lower(), justify="right", overflow="fold", no_wrap=title == "Verdict")
+    for line in lines:
+        table.add_row(escape(f"{line.name} *" if line.front else line.name), *(value for value, _ in line.cells))
+    console.print(table)
+    return console
+
+
+def print_scan(scan: Scan) -> None:
+    """Every cut's row in the order the network runs, and the recommendation."""
     from unsmash.report.scan_findings import lines, recommendation
     from unsmash.report.scan_table import COLUMNS, rows
 
-    console = Console(highlight=False, width=_width())
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("cut after", overflow="fold")
-    for title in COLUMNS:
-        table.add_column(title.lower(), justify="right", overflow="fold", no_wrap=title == "Verdict")
-    for line in rows(scan):
-        table.add_row(escape(f"{line.name} *" if line.front else line.name), *(value for value, _ in line.cells))
-    console.print(table)
+    console = _tabled("cut after", COLUMNS, rows(scan))
     console.print(recommendation(scan), markup=False, style="bold")
     for text in lines(scan):
         console.print(f"  {text.replace('**', '').replace('`', '')}", markup=False, soft_wrap=True)

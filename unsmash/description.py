@@ -1,4 +1,4 @@
-"""What is told of a victim: what crosses its cut, what the device must carry, and where else it could be cut."""
+"""What is told of a victim: its images, what crosses its cut, what the device must carry, where else it can be cut."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unsmash.data.base import Splits
 from unsmash.errors import CutError
 from unsmash.experiment import Experiment
 from unsmash.split import Shield, Smashed
-from unsmash.subject import DefenceRecord, SplitRecord
+from unsmash.subject import DataRecord, DefenceRecord, SplitRecord
 from unsmash.victim import Victim, crossing, place_of, places
 
 
@@ -79,3 +79,23 @@ def _bytes(shield: Shield, z: Smashed) -> int:
     before = float(sum(part[0].numel() * part.element_size() * 8 for part in z))
     with torch.no_grad():
         return math.ceil(shield.wire_bits(before, z, shield.quiet(z)) / 8)
+
+
+def data_record(experiment: Experiment, splits: Splits) -> DataRecord:
+    """Which images were used, as a record tells it."""
+    report = splits.report
+    return DataRecord(
+        kind=experiment.data.kind,
+        source=report.source,
+        noun=splits.noun,
+        input_shape=tuple(splits.input_shape),
+        classes=tuple(splits.classes),
+        sizes=dict(report.sizes),
+        fingerprint=report.fingerprint,
+        contamination=report.contamination,
+        contamination_examples=tuple(report.contamination_examples),
+        repeats_dropped=report.repeats_dropped,
+        near_duplicates=report.near_duplicates,
+        near_examples=tuple(report.near_examples),
+        notes=tuple(report.notes),
+    )

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from unsmash import budget as budgets
@@ -23,7 +22,7 @@ from unsmash.attacks.base import Attack, ClassAttack
 from unsmash.attempt import attempt, say
 from unsmash.component import discover
 from unsmash.data.base import Splits
-from unsmash.description import describe, macs
+from unsmash.description import data_record, describe
 from unsmash.environment import describe as describe_machine
 from unsmash.errors import BoundError, UnsmashError
 from unsmash.experiment import Experiment, digest
@@ -31,9 +30,9 @@ from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser, train_recogniser
 from unsmash.records import Result, Run, Score, Utility
 from unsmash.split.shield import Shield
-from unsmash.split.train import device_latency, predict
-from unsmash.subject import DataRecord
+from unsmash.split.train import device_latency
 from unsmash.threat import Grant, Threat
+from unsmash.usefulness import label_only, utility_of
 from unsmash.victim import Victim, prepare
 from unsmash.view import Memory, Scene, View, granted, make_scene, observe, varies
 
@@ -280,64 +279,6 @@ def _undefended(
     return prepare(experiment.model_copy(update={"defences": ()}), splits, lab, cache, module=module)
 
 
-def utility_of(experiment: Experiment, victim: Victim, undefended: Victim, splits: Splits, lab: Lab) -> Utility:
-    """What the victim is good for, beside the same network without defence; the same one where it has none."""
-    accuracy = _accuracy(victim, splits, lab)
-    known = splits.train.labels[splits.train.labels >= 0]
-    chance = known.bincount().max().item() / len(known) if len(known) else 1.0
-    compared = bool(experiment.defences) and accuracy is not None
-    return Utility(
-        accuracy,
-        chance,
-        experiment.epochs(),
-        _accuracy(undefended, splits, lab) if compared else None,
-        _questions(victim, splits, lab),
-        _questions(undefended, splits, lab) if compared else {},
-    )
-
-
-def label_only(undefended: Victim, scene: Scene, splits: Splits, lab: Lab) -> tuple[Result, ...]:
-    """The row "send only the label": the whole network on the device, its answer the release."""
-    accuracy = _accuracy(undefended, splits, lab)
-    if accuracy is None:
-        return ()
-    answers = predict(undefended.model, scene.victims, lab.at("label_only")).argmax(1)
-    cost = macs(undefended.model, scene.victims[:1].to(lab.device))
-    return (scoring.label_only(answers, accuracy, cost),)
-
-
-def _accuracy(victim: Victim, splits: Splits, lab: Lab) -> Score | None:
-    """Share of val and victims classified rightly; neither trained anything."""
-    logits, labels = _answers(victim, splits, lab)
-    if logits is None:
-        return None
-    return scoring.share_score("accuracy", (logits.argmax(1) == labels).double())
-
-
-def _questions(victim: Victim, splits: Splits, lab: Lab) -> dict[str, Score]:
-    """Accuracy on each question: the answer whose classes are likeliest together."""
-    logits, labels = _answers(victim, splits, lab)
-    if logits is None:
-        return {}
-    found = {}
-    for question in splits.questions:
-        of_class = torch.tensor(question.of_class)
-        mass = torch.zeros(len(logits), len(question.answers)).index_add_(1, of_class, logits.softmax(1))
-        found[question.name] = scoring.share_score("accuracy", (mass.argmax(1) == of_class[labels]).double())
-    return found
-
-
-def _answers(victim: Victim, splits: Splits, lab: Lab) -> tuple[Tensor | None, Tensor]:
-    """Logits and labels of val and victims where the label is known; no logits where the task has no classes."""
-    images = torch.cat([splits.victims.pixels, splits.val.pixels])
-    labels = torch.cat([splits.victims.labels, splits.val.labels])
-    known = labels >= 0
-    if len(splits.classes) < 2 or not known.any():
-        return None, labels[known]
-    logits = predict(victim.model, images[known], lab.at("accuracy"))
-    return (logits if logits.ndim == 2 else None), labels[known]
-
-
 def _validator(splits: Splits) -> tuple[Tensor, Tensor]:
     return splits.validator.pixels, splits.validator.labels
 
@@ -347,26 +288,6 @@ def _recogniser_score(eye: Recogniser | None, scene: Scene) -> Score | None:
     if eye is None or not known.any():
         return None
     return scoring.share_score("recognition", eye.recognises(scene.victims[known], scene.labels[known]))
-
-
-def data_record(experiment: Experiment, splits: Splits) -> DataRecord:
-    """Which images were used, as a record tells it."""
-    report = splits.report
-    return DataRecord(
-        kind=experiment.data.kind,
-        source=report.source,
-        noun=splits.noun,
-        input_shape=tuple(splits.input_shape),
-        classes=tuple(splits.classes),
-        sizes=dict(report.sizes),
-        fingerprint=report.fingerprint,
-        contamination=report.contamination,
-        contamination_examples=tuple(report.contamination_examples),
-        repeats_dropped=report.repeats_dropped,
-        near_duplicates=report.near_duplicates,
-        near_examples=tuple(report.near_examples),
-        notes=tuple(report.notes),
-    )
 
 
 def _say_victim(victim: Victim, utility: Utility) -> str:

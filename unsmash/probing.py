@@ -18,18 +18,18 @@ from unsmash.attacks.base import Attack
 from unsmash.attempt import attempt, say
 from unsmash.component import discover
 from unsmash.data.base import Splits
-from unsmash.description import macs
+from unsmash.description import data_record, macs
 from unsmash.experiment import Experiment
 from unsmash.lab import Lab
 from unsmash.payload import Payload
 from unsmash.pictures import as_bytes
-from unsmash.pipeline import data_record, label_only, utility_of
 from unsmash.probes import FEWEST, IMAGES, WORK, affordable, attacks
 from unsmash.records import Pictures, Result
 from unsmash.scan_record import Cut, Scan
 from unsmash.split import Candidate, SplitModel
 from unsmash.split.train import device_latency
 from unsmash.threat import Grant, Threat
+from unsmash.usefulness import label_only, utility_of
 from unsmash.victim import Victim, split
 from unsmash.view import Scene, make_scene, observe
 

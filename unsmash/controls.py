@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from unsmash import budget as budgets
+from unsmash.attacks.base import Attack
 from unsmash.attempt import attempt
 from unsmash.data.base import Splits
 from unsmash.experiment import Experiment
@@ -51,7 +52,7 @@ def with_cards(
     asked = {threat.name: threat for threat in rehearse.experiment.threats}
     finished = [r for r in results if r.role == "attack" and not r.failure]
     leaking = {r.threat for r in finished if r.card.valid and r.scores["identification"].low > limit}
-    control: _Control | None = None
+    control: Control | None = None
     out: list[Result] = []
     for result in results:
         threat = asked.get(result.threat)
@@ -63,7 +64,7 @@ def with_cards(
         elif not threat.asked or result.threat in leaking or result.card.exhibit:
             out.append(result)  # another attack has settled this adversary already, or must
         else:
-            control = control or _Control(victim, scene, rehearse, lab)
+            control = control or Control(victim, scene, rehearse, lab)
             with stage(f"control of {result.name}") as say:
                 card = control.card(result)
                 say["say"] = card.evidence[-1]
@@ -71,7 +72,7 @@ def with_cards(
     return out
 
 
-class _Control:
+class Control:
     """The undefended shallow cut of the same trained network."""
 
     def __init__(self, victim: Victim, scene: Scene, rehearse: Rehearsal, lab: Lab) -> None:
@@ -81,13 +82,17 @@ class _Control:
         self.rehearse = replace(rehearse, experiment=undefended(rehearse.experiment, self.at))
         self.memory: Memory = {}
 
-    def card(self, result: Result) -> Card:
-        """Run the attack where it must succeed, with the settings of the audited one."""
-        attack = next(a for a in self.attacks if a.model_dump(mode="json") == result.settings)
+    def run(self, attack: Attack, name: str) -> Result:
+        """One attack there, under the grants that it needs."""
         grants = tuple(sorted({*Threat().grants, *attack.required()}))
         threat, lab = Threat(name="control", grants=grants), self.lab.at("control")
         view = observe(self.model, self.scene, threat, lab, memory=self.memory, rehearse=self.rehearse)
-        control, _ = attempt(attack, result.name, view, self.scene, None, lab)
+        return attempt(attack, name, view, self.scene, None, lab)[0]
+
+    def card(self, result: Result) -> Card:
+        """Run the attack where it must succeed, with the settings of the audited one."""
+        attack = next(a for a in self.attacks if a.model_dump(mode="json") == result.settings)
+        control = self.run(attack, result.name)
         if control.failure:
             return _with(result.card, strong=False, told=f"Its control run did not finish: {control.failure}.")
         share = control.scores["identification"].mean

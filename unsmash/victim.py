@@ -190,7 +190,7 @@ def build(experiment: Experiment, splits: Splits, lab: Lab, *, module: nn.Module
 
 def split(net: nn.Module, entry: nn.Module | None, at: str, splits: Splits) -> SplitModel:
     """Cut the network, with its normalisation as the device half's first layer."""
-    example = splits.train.pixels[:2]
+    example = splits.train.pixels[:2].to(place_of(net))
     if not at:
         names = ", ".join(row.name for row in places(net, entry, example) if row.single)
         raise ConfigError("at", got="nothing", allowed=f"a layer's name, such as: {names}", hint="Write --at LAYER")
@@ -205,7 +205,7 @@ def split(net: nn.Module, entry: nn.Module | None, at: str, splits: Splits) -> S
 
 def places(net: nn.Module, entry: nn.Module | None, example: Tensor) -> list[Candidate]:
     """Where a network behind its normalisation can be cut; the example is images [n, c, h, w] in [0, 1]."""
-    return candidates(net, _entered(entry, example))
+    return candidates(net, _entered(entry, example.to(place_of(net))))
 
 
 def _entered(entry: nn.Module | None, x: Tensor) -> Tensor:

@@ -195,9 +195,11 @@ def test_a_network_that_is_never_sure_is_told_from_one_that_wants_more_steps() -
         first.reset_parameters()
     frozen = first.double().requires_grad_(False)
     plan = Descent(max_iter=40, window_length=10, learning_rate=0.02)
-    bounded, able = (
-        invert(lambda x, k=k: k * frozen(x.flatten(1)).sigmoid(), starts(), torch.arange(6), plan) for k in (1.0, 20.0)
-    )
+
+    def descend(scale: float) -> Inversion:
+        return invert(lambda x: scale * frozen(x.flatten(1)).sigmoid(), starts(), torch.arange(6), plan)
+
+    bounded, able = descend(1.0), descend(20.0)
     # six numbers in [0, 1]: the largest probability is e / (e + 5)
     assert (bounded.confidences <= np.e / (np.e + 5)).all()
     assert set(bounded.stops) == {"levelled"}

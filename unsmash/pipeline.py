@@ -32,9 +32,10 @@ from unsmash.records import Result, Run, Score, Utility
 from unsmash.split.shield import Shield
 from unsmash.split.train import device_latency
 from unsmash.threat import Grant, Threat
+from unsmash.unchanged import require_unchanged, seal
 from unsmash.usefulness import label_only, utility_of
 from unsmash.victim import Victim, prepare
-from unsmash.view import Memory, Scene, View, granted, make_scene, observe, varies
+from unsmash.view import Memory, Scene, View, granted, make_scene, network_of, observe, varies
 
 FLOORS = ("mean_image", "random_image", "class_mean")
 
@@ -120,10 +121,11 @@ def _measure(
     scene = make_scene(
         victims.pixels, victims.labels, shadow.pixels, shadow.labels, len(splits.classes), lab.at("scene")
     )
+    sealed = seal(victim.model)
     floors = [scoring.chance(len(victims)), *_floors(victim, scene, eye, lab)]
     floors += label_only(undefended, scene, splits, lab)
     guesses: dict[str, Tensor] = {}
-    attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses)
+    attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses, sealed)
     _check_bounds(attacks, experiment)
     with clock.stage("proofs") as told:
         bounds = proofs.prove(experiment, victim, scene, attacks, lab.at("proofs"))
@@ -131,6 +133,7 @@ def _measure(
     attacks = controls.with_cards(attacks, experiment, victim, scene, splits, lab, clock.stage, budget)
     rows = plan(experiment, victim.model.shield)
     classes, inverted = prototypes.measure(rows, victim.model, scene, eye, splits.classes, lab, clock.stage)
+    require_unchanged(victim.model, sealed, "an attack on the network or a control run")
     first = observe(victim.model, scene, experiment.threats[0].model_copy(update={"queries": 1}), lab)
     results = scoring.order_by_identification([*floors, *attacks])
     shown, arrays = pictures.choose(results, guesses, scene, first.release, splits.classes)
@@ -162,6 +165,7 @@ def _attack_all(
     lab: Lab,
     clock: _Clock,
     guesses: dict[str, Tensor],
+    sealed: dict[str, str],
 ) -> list[Result]:
     results: list[Result] = []
     ridge_error: dict[str, float] = {}
@@ -173,6 +177,7 @@ def _attack_all(
             assert view is not None
             with clock.stage(name) as told:
                 result, guess = attempt(attack, name, view, scene, eye, lab)
+                require_unchanged(network_of(view), sealed, f"the attack {name}")
                 if attack.kind == "ridge" and "mse" in result.scores:
                     ridge_error[threat.name] = result.scores["mse"].mean
                 if attack.learned and not result.failure:

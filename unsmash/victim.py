@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from unsmash import last_layer
 from unsmash.data.base import Splits
 from unsmash.defences.base import Trainer
 from unsmash.errors import ConfigError, UnsmashError
@@ -63,7 +64,7 @@ def prepare(
         TrainingError: the training was not finite.
     """
     net = build(experiment, splits, lab, module=module)
-    notes: tuple[str, ...] = ()
+    notes = () if module is not None else experiment.model.remarks(net)
     for defence in experiment.defences:
         net, replaced = defence.adapt(net)
         notes += replaced
@@ -129,7 +130,8 @@ class _Stages:
         self.model.to(self.lab.device).eval()
         self.model.shield = Shields(self.layers[place] for place in places)
         self.fit(places, trained=False)
-        trainer(self.model, self.splits.train.pixels, self.splits.train.labels, plan, self.lab.at("victim"))
+        with _only_head(self.net, plan, len(self.splits.classes)):
+            trainer(self.model, self.splits.train.pixels, self.splits.train.labels, plan, self.lab.at("victim"))
         self.model.eval()
         for place in places:
             self._with(place, [other for other in places if other < place], trained=True, learning=False)
@@ -169,6 +171,24 @@ class _Stages:
 def _frozen(*modules: nn.Module, only: bool) -> Iterator[None]:
     """The parameters of these modules take no gradients meanwhile."""
     held = [p for module in modules for p in module.parameters() if p.requires_grad] if only else []
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def _only_head(net: nn.Module, plan: Training, classes: int) -> Iterator[None]:
+    """Where the plan is for the head alone, no other parameter of the network takes gradients meanwhile."""
+    name, layer = last_layer.find(net) if plan.part == "head" else ("", None)
+    if layer is not None and last_layer.answers(layer) != classes:
+        allowed = f"all, because the network's last layer, {name}, does not answer for the data's {classes} classes"
+        raise ConfigError("train.part", got="head", allowed=allowed)
+    others = [module for path, module in net.named_modules() if path != name and layer is not None]
+    held = [p for module in others for p in module.parameters(recurse=False) if p.requires_grad]
     for parameter in held:
         parameter.requires_grad_(False)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,6 +31,8 @@ class Training(BaseModel):
     """Images a step"""
     rate: float = Field(3e-3, gt=0, le=10)
     """Peak learning rate of Adam under a one-cycle schedule"""
+    part: Literal["all", "head"] = "all"
+    """all: both halves; head: the last layer, and what defences put at the cut; the rest stays to the bit"""
     augment: bool = False
     """Small random affine changes of every training image"""
 
@@ -92,6 +94,9 @@ def train(
 ) -> None:
     """Train both halves in place on images [n, c, h, w] in [0, 1] with labels [n]; leaves the model in eval mode.
 
+    Parameters that take no gradients stay as they are. Where the plan is for the head alone, both halves stay in eval
+    mode too: the running statistics of their norms would change otherwise.
+
     Raises:
         TrainingError: the loss or the release stopped being finite, with the step and the likely cause.
     """
@@ -99,7 +104,8 @@ def train(
     total = epochs * -(-len(images) // plan.batch)
     device_optimiser, server_optimiser = _optimisers(model, plan.rate, total)
     server = server or HonestServer(model.answer, server_optimiser)
-    model.to(lab.device).train()
+    model.to(lab.device)
+    _wake(model, plan)
     with lab.seeded("train"):
         for step, (x, y) in enumerate(lab.track(_batches(images, labels, plan, epochs, lab), "train", total=total)):
             device_optimiser.clear()
@@ -113,6 +119,13 @@ def train(
             _backward(release, gradient, penalty)
             device_optimiser.step()
     model.eval()
+
+
+def _wake(model: SplitModel, plan: Training) -> None:
+    model.train()
+    if plan.part == "head":
+        model.device.eval()
+        model.server.eval()
 
 
 def _optimisers(model: SplitModel, rate: float, steps: int) -> tuple[Optimiser, Optimiser]:

@@ -17,14 +17,16 @@ import numpy as np
 from torch import Tensor, nn
 
 from unsmash import budget as budgets
-from unsmash import controls, pictures, proofs, prototypes, scoring
+from unsmash import controls, feature_maps, pictures, proofs, prototypes, scoring
 from unsmash.attacks.base import Attack, ClassAttack
 from unsmash.attempt import attempt, say
 from unsmash.component import discover
+from unsmash.curves import Curve, Listener, thinned
 from unsmash.data.base import Splits
 from unsmash.description import data_record, describe
 from unsmash.environment import describe as describe_machine
 from unsmash.errors import BoundError, UnsmashError
+from unsmash.events import Fan
 from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser, train_recogniser
@@ -125,7 +127,8 @@ def _measure(
     floors = [scoring.chance(len(victims)), *_floors(victim, scene, eye, lab)]
     floors += label_only(undefended, scene, splits, lab)
     guesses: dict[str, Tensor] = {}
-    attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses, sealed)
+    curves: list[Curve] = []
+    attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses, sealed, curves)
     _check_bounds(attacks, experiment)
     with clock.stage("proofs") as told:
         bounds = proofs.prove(experiment, victim, scene, attacks, lab.at("proofs"))
@@ -137,6 +140,7 @@ def _measure(
     first = observe(victim.model, scene, experiment.threats[0].model_copy(update={"queries": 1}), lab)
     results = scoring.order_by_identification([*floors, *attacks])
     shown, arrays = pictures.choose(results, guesses, scene, first.release, splits.classes)
+    maps, levels = feature_maps.choose(victim.model, scene, first.release, shown)
     record = Run(
         id=name,
         experiment=experiment.model_dump(mode="json"),
@@ -151,10 +155,12 @@ def _measure(
         bounds=bounds,
         recogniser=_recogniser_score(eye, scene),
         pictures=shown,
+        curves=(*victim.curves, *thinned(curves)),
+        maps=maps,
         budget=budget,
         latency_ms=device_latency(victim.model, victims.pixels[:1].to(lab.device)),
     )
-    return Measured(record, arrays | inverted)
+    return Measured(record, arrays | levels | inverted)
 
 
 def _attack_all(
@@ -166,6 +172,7 @@ def _attack_all(
     clock: _Clock,
     guesses: dict[str, Tensor],
     sealed: dict[str, str],
+    curves: list[Curve],
 ) -> list[Result]:
     results: list[Result] = []
     ridge_error: dict[str, float] = {}
@@ -176,7 +183,10 @@ def _attack_all(
         for attack, name in reading:
             assert view is not None
             with clock.stage(name) as told:
-                result, guess = attempt(attack, name, view, scene, eye, lab)
+                heard = Listener(name)
+                hearing = replace(lab, sink=Fan((lab.sink, heard)))
+                result, guess = attempt(attack, name, view, scene, eye, hearing)
+                curves += heard.curves
                 require_unchanged(network_of(view), sealed, f"the attack {name}")
                 if attack.kind == "ridge" and "mse" in result.scores:
                     ridge_error[threat.name] = result.scores["mse"].mean

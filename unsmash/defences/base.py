@@ -12,10 +12,12 @@ from unsmash.component import Component
 from unsmash.lab import Lab
 from unsmash.split.model import SplitModel
 from unsmash.split.shield import Shield, Site
-from unsmash.split.train import Training
+from unsmash.split.train import Held, Training
 
-Trainer = Callable[[SplitModel, Tensor, Tensor, Training, Lab], None]
-"""Trains a split model in place on images [n, c, h, w] and labels [n], and leaves it in eval mode"""
+Trainer = Callable[[SplitModel, Tensor, Tensor, Training, Lab, Held | None], None]
+"""Trains a split model in place on images [n, c, h, w] and labels [n], and leaves it in eval mode; what is held out is
+only looked at
+"""
 
 
 class Defence(Component):

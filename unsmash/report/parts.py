@@ -277,6 +277,52 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """One picture on the way from an image to a guess."""
+
+    title: str
+    note: str
+    tile: Tile
+    kind: Literal["image", "maps", "strip"]
+
+
+@dataclass(frozen=True)
+class Journeys:
+    """A few victims, each from its image through what is sent to every guess."""
+
+    heading: str
+    lede: str
+    rows: tuple[tuple[str, tuple[Stop, ...]], ...]
+    """Name of the victim and its stops"""
+    columns: tuple[str, ...]
+    ranges: tuple[tuple[str, tuple[str, ...]], ...]
+    """Name of a map and its range in each column; none where the lede says it"""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """How one training went."""
+
+    title: str
+    finding: str
+    loss: str
+    train: tuple[tuple[int, float], ...]
+    """(pass, loss)"""
+    held: tuple[tuple[int, float], ...]
+    kept: int | None
+    """The pass whose weights were kept, where the least held-out loss decided"""
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """How the trainings went."""
+
+    heading: str
+    lede: str
+    plots: tuple[Plot, ...]
+
+
+@dataclass(frozen=True)
 class Body:
     """Everything under the verdict of a run that finished."""
 
@@ -288,6 +334,8 @@ class Body:
     facts: tuple[Fact, ...]
     decision: str
     gallery: Gallery
+    journeys: Journeys | None
+    """None without pictures of what crossed"""
     who: Who
     defences: Defences | None
     """None where there is no defence"""
@@ -299,6 +347,8 @@ class Body:
     audits: Section
     numbers: Table
     trust: Section
+    trainings: Trainings | None
+    """None where nothing was trained for more than a pass"""
     edges: Section
 
 

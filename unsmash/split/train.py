@@ -89,13 +89,60 @@ class HonestServer:
         return tuple(part.grad if part.grad is not None else torch.zeros_like(part) for part in wire), loss.item()
 
 
+Held = tuple[Tensor, Tensor]
+"""Images [m, c, h, w] in [0, 1] and labels [m] that a training is watched on and learns nothing from"""
+
+WATCHED = 512
+"""Most held-out images that the loss is watched on"""
+
+
+@dataclass
+class Passes:
+    """Tells the lab the mean loss of every pass over the training images, and the loss on held-out ones after it."""
+
+    model: SplitModel
+    held: Held | None
+    steps: int
+    """Steps a pass"""
+    lab: Lab
+    total: float = 0.0
+    seen: int = 0
+
+    def step(self, step: int, loss: float, images: int) -> None:
+        """Count the step of that number, from 0; changes neither the model nor any random stream."""
+        self.total, self.seen = self.total + loss * images, self.seen + images
+        if (step + 1) % self.steps == 0:
+            mean = self.total / max(self.seen, 1)
+            self.lab.epoch("train", (step + 1) // self.steps, loss="cross-entropy", train=mean, held=self._watch())
+            self.total, self.seen = 0.0, 0
+
+    def _watch(self) -> float | None:
+        known = self.held[1] >= 0 if self.held is not None else None
+        if self.held is None or known is None or not known.any():
+            return None
+        images, labels = (part[known][:WATCHED] for part in self.held)
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        loss = nn.functional.cross_entropy(predict(self.model, images, self.lab.at("watch")), labels).item()
+        for module, mode in modes:
+            module.training = mode
+        return loss
+
+
 def train(
-    model: SplitModel, images: Tensor, labels: Tensor, plan: Training, lab: Lab, *, server: Server | None = None
+    model: SplitModel,
+    images: Tensor,
+    labels: Tensor,
+    plan: Training,
+    lab: Lab,
+    held: Held | None = None,
+    *,
+    server: Server | None = None,
 ) -> None:
     """Train both halves in place on images [n, c, h, w] in [0, 1] with labels [n]; leaves the model in eval mode.
 
     Parameters that take no gradients stay as they are. Where the plan is for the head alone, both halves stay in eval
-    mode too: the running statistics of their norms would change otherwise.
+    mode too: the running statistics of their norms would change otherwise. `held` is looked at after each pass.
 
     Raises:
         TrainingError: the loss or the release stopped being finite, with the step and the likely cause.
@@ -106,6 +153,7 @@ def train(
     server = server or HonestServer(model.answer, server_optimiser)
     model.to(lab.device)
     _wake(model, plan)
+    passes = Passes(model, held, -(-len(images) // plan.batch), lab)
     with lab.seeded("train"):
         for step, (x, y) in enumerate(lab.track(_batches(images, labels, plan, epochs, lab), "train", total=total)):
             device_optimiser.clear()
@@ -118,6 +166,7 @@ def train(
             _check(loss + penalty.item(), release, step, total, plan)
             _backward(release, gradient, penalty)
             device_optimiser.step()
+            passes.step(step, loss, len(x))
     model.eval()
 
 

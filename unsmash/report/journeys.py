@@ -131,9 +131,13 @@ def _ranges(maps: FeatureMaps) -> tuple[tuple[str, ...], tuple[tuple[str, tuple[
         cells = []
         for sheet in sheets:
             at = sheet.channels.index(number) if number in sheet.channels else None
-            cells.append("not drawn" if at is None else f"{_figure(sheet.low[at])} to {_figure(sheet.high[at])}")
+            cells.append("not drawn" if at is None else _range(sheet.low[at], sheet.high[at]))
         rows.append((whole(number + 1), tuple(cells)))
     return tuple(TITLES[sheet.name] for sheet in sheets), tuple(rows)
+
+
+def _range(low: float, high: float) -> str:
+    return f"always {_figure(low)}" if low == high else f"{_figure(low)} to {_figure(high)}"
 
 
 def _figure(value: float) -> str:

@@ -97,7 +97,7 @@ def test_the_rows_are_the_losses_of_a_naive_loop(digits: Splits) -> None:
     (row,) = heard.curves[0].rows
     start.train()
     assert row.train == pytest.approx(nn.functional.cross_entropy(start(images), labels).item(), rel=1e-6)
-    logits = predict(model.eval(), held[0][5:], Lab())
+    logits = predict(start.eval(), held[0][5:], Lab())
     each = [-logits[i].double().log_softmax(0)[held[1][5 + i]].item() for i in range(len(logits))]
     assert row.held == pytest.approx(sum(each) / len(each), rel=1e-5)
 
@@ -107,7 +107,8 @@ def test_the_mean_of_a_pass_weighs_images_not_batches(digits: Splits) -> None:
     rows = []
     for batch in (32, 40):
         model, heard = small_net(), Listener(TARGET)
-        model.device[1], model.device[4] = nn.Identity(), nn.Identity()  # type: ignore[index]
+        assert isinstance(model.device, nn.Sequential)
+        model.device[1], model.device[4] = nn.Identity(), nn.Identity()
         plan = Training(epochs=1, batch=batch, rate=1e-30)  # type: ignore[call-arg]
         train(model, digits.train.pixels[:40], digits.train.labels[:40], plan, Lab(sink=heard))
         rows.append(heard.curves[0].rows[0])

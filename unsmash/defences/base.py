@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 from pydantic import model_validator
 from torch import Tensor, nn
@@ -14,10 +13,15 @@ from unsmash.split.model import SplitModel
 from unsmash.split.shield import Shield, Site
 from unsmash.split.train import Held, Training
 
-Trainer = Callable[[SplitModel, Tensor, Tensor, Training, Lab, Held | None], None]
-"""Trains a split model in place on images [n, c, h, w] and labels [n], and leaves it in eval mode; what is held out is
-only looked at
-"""
+
+class Trainer(Protocol):
+    """Trains a split model in place on images [n, c, h, w] and labels [n], and leaves it in eval mode."""
+
+    def __call__(
+        self, model: SplitModel, images: Tensor, labels: Tensor, plan: Training, lab: Lab, held: Held | None = None
+    ) -> None:
+        """What is held out is only looked at."""
+        ...
 
 
 class Defence(Component):

@@ -84,7 +84,7 @@ class DpSgd(Defence):
         return self._train
 
     def _train(
-        self, model: SplitModel, images: Tensor, labels: Tensor, plan: Training, lab: Lab, held: Held | None
+        self, model: SplitModel, images: Tensor, labels: Tensor, plan: Training, lab: Lab, held: Held | None = None
     ) -> None:
         shield, others = _alone(model)
         n, (rate, steps) = len(images), schedule(len(images), plan)

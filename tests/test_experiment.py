@@ -115,6 +115,7 @@ WORDS: dict[tuple[Any, ...], Any] = {
     ("data", "duplicates"): "stop",
     ("model", "name"): "resnet34",
     ("model", "weights"): "DEFAULT",
+    ("train", "part"): "head",
     ("defences", 0, "when"): "inference",
     ("defences", 1, "when"): "inference",
 }

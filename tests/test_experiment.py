@@ -284,7 +284,7 @@ WRONG: dict[str, tuple[dict[Any, Any], str]] = {
     ),
     "unknown key of train": (
         {"train": {"epoch": 2}},
-        "train: got 'epoch'; allowed: epochs, batch, rate, augment (did you mean 'epochs'?).",
+        "train: got 'epoch'; allowed: epochs, batch, rate, part, augment (did you mean 'epochs'?).",
     ),
     "unknown key of a threat": (
         {"threats": [{"name": "a"}, {"querys": 2}]},

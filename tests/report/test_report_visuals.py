@@ -104,9 +104,9 @@ def told(*curves: Curve, seeds: int = 1) -> tuple[str, list[str], page.Element]:
 
 
 @pytest.mark.parametrize(("held", "heading", "finding"), [
-    (LEVEL, "The attack had levelled off when its training ended", "0.5 before the first pass, 0.299 after 2"),
+    (LEVEL, "The attack gained no more than 2 % in its last pass", "0.5 before the first pass, 0.299 after 2"),
     (FALLS, "One attack was still improving when its training ended", "Still falling at the end."),
-    (TURNS, "The attack had levelled off", "Least after pass 1: 0.2. Those weights attack."),
+    (TURNS, "The attack gained no more than 2 %", "Least after pass 1: 0.2. Those weights attack."),
 ])  # fmt: skip
 def test_the_heading_and_the_finding_follow_the_numbers(held: tuple[float, ...], heading: str, finding: str) -> None:
     found, texts, _ = told(curve("victim", LEVEL, selects=False), curve("decoder", held))

@@ -6,7 +6,7 @@ from unsmash.curves import TARGET, Curve
 from unsmash.records import Result, Run
 from unsmash.report.evidence import Evidence, counted, seen
 from unsmash.report.parts import Plot, Trainings
-from unsmash.report.words import spell, whole
+from unsmash.report.words import bare, spell, whole
 
 FALLING = 0.02
 """Share of its loss that a training gained in the last pass, above which it had not levelled off"""
@@ -21,7 +21,8 @@ def trainings(evidence: Evidence) -> Trainings | None:
     seed = f" Seed {run.seed}, the first of {spell(len(evidence.runs))}." if len(evidence.runs) > 1 else ""
     lede = (
         "Dashed: the loss on the images trained on. Full line: on images held out; no victim is among them."
-        f" ● marks the weights that were kept, where the least held-out loss chose them.{seed}"
+        " ● marks the weights that were kept, where the least held-out loss chose them. A learning rate that falls to"
+        f" nothing levels a curve by itself: a level end is no proof that a longer training finds no more.{seed}"
     )
     return Trainings(_heading(evidence, curves), lede, tuple(_plot(run, curve) for curve in curves))
 
@@ -87,7 +88,9 @@ def _heading(evidence: Evidence, curves: list[Curve]) -> str:
         one = len(early) == 1
         many = f"{spell(len(early)).capitalize()} attack{'' if one else 's'} {'was' if one else 'were'} still improving"
         return f"{many} when {'its' if one else 'their'} training ended: longer ones may find more"
-    return f"{'The attack' if len(attacks) == 1 else 'Every attack'} had levelled off when its training ended"
+    return (
+        f"{'The attack' if len(attacks) == 1 else 'Each attack'} gained no more than {bare(FALLING)} in its last pass"
+    )
 
 
 def _counts(evidence: Evidence, curve: Curve) -> bool:

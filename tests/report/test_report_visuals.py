@@ -21,7 +21,7 @@ from unsmash.feature_record import FeatureMaps, Sheet
 from unsmash.records import Run
 from unsmash.report import render, summarise, tiles
 from unsmash.report.curve_chart import BOTTOM, LEFT, RIGHT, TOP, chart
-from unsmash.report.parts import Plot
+from unsmash.report.picture_parts import Plot
 
 
 def plot(train: Sequence[float], held: Sequence[float] = (), kept: int | None = None) -> Plot:

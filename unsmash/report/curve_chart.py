@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup, escape
 
-from unsmash.report.parts import Plot
+from unsmash.report.picture_parts import Plot
 
 WIDE, HIGH = 330, 158
 LEFT, RIGHT, TOP, BOTTOM = 46, 258, 12, 132

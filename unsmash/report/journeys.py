@@ -13,7 +13,7 @@ from unsmash.records import Result, Run
 from unsmash.report import tiles
 from unsmash.report.evidence import HEADLINE, Evidence, counted, seen
 from unsmash.report.gallery import FILE
-from unsmash.report.parts import Journeys, Stop, Tile
+from unsmash.report.picture_parts import Journeys, Stop, Tile
 from unsmash.report.words import MINUS, listed, spell, whole
 
 TITLES = {"smashed": "Smashed data", "release": "Sent"}

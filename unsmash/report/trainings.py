@@ -5,7 +5,7 @@ from __future__ import annotations
 from unsmash.curves import TARGET, Curve
 from unsmash.records import Result, Run
 from unsmash.report.evidence import Evidence, counted, seen
-from unsmash.report.parts import Plot, Trainings
+from unsmash.report.picture_parts import Plot, Trainings
 from unsmash.report.words import bare, spell, whole
 
 FALLING = 0.02

@@ -8,6 +8,8 @@ from typing import Any
 
 from scipy.stats import binomtest
 
+from unsmash.curves import Curve, Epoch
+from unsmash.feature_record import FeatureMaps, Sheet
 from unsmash.records import (
     Bound,
     Card,
@@ -134,6 +136,18 @@ def full_run() -> Run:
         dependence={"dcor": figure("dcor", 0.4), "dcor_compat": figure("dcor_compat", 0.6)},
         recogniser=share(97, metric="recognition"),
         pictures=Pictures((3, 1), ("worst", "least"), ("zero", "one"), "by rank", 1.25, ("decoder",)),
+        curves=(
+            Curve("victim", "train", "cross-entropy", (Epoch(1, 2.25, 2.5), Epoch(2, 1.5, 1.75))),
+            Curve("decoder", "decoder", "squared error", (Epoch(0, None, 0.5), Epoch(1, 0.25, 0.375)), True),
+        ),
+        maps=FeatureMaps(
+            (0, 1),
+            (
+                Sheet("smashed", (8, 6, 6), (1, 4), (-0.5, 0.0), (1.5, 2.0), 2),
+                Sheet("release", (8,), (), (-1.25,), (1.75,)),
+            ),
+            3,
+        ),
         notes=("one", "two"),
         failure=Failure("TrainingError", "NaN at step 3", "victim"),
         started="2026-01-02T03:04:05+00:00",

@@ -115,6 +115,7 @@ WORDS: dict[tuple[Any, ...], Any] = {
     ("data", "duplicates"): "stop",
     ("model", "name"): "resnet34",
     ("model", "weights"): "DEFAULT",
+    ("train", "part"): "head",
     ("defences", 0, "when"): "inference",
     ("defences", 1, "when"): "inference",
 }
@@ -283,7 +284,7 @@ WRONG: dict[str, tuple[dict[Any, Any], str]] = {
     ),
     "unknown key of train": (
         {"train": {"epoch": 2}},
-        "train: got 'epoch'; allowed: epochs, batch, rate, augment (did you mean 'epochs'?).",
+        "train: got 'epoch'; allowed: epochs, batch, rate, part, augment (did you mean 'epochs'?).",
     ),
     "unknown key of a threat": (
         {"threats": [{"name": "a"}, {"querys": 2}]},

@@ -203,7 +203,8 @@ def other(value: Any) -> Any:
         return not value
     if isinstance(value, int | float):
         return value + 1
-    words = {"floor": "attack", "attack": "floor", "up": "down", "down": "up"}
+    words = {"floor": "attack", "attack": "floor", "up": "down", "down": "up", "smashed": "release"}
+    words["release"] = "smashed"
     return words.get(value, value + "!") if isinstance(value, str) else value
 
 

@@ -163,7 +163,7 @@ def _one(
     command: str,
     again: bool,
 ) -> Run:
-    own = module is not None or experiment.model.local_only
+    own = module is not None or experiment.model.given()
     weights = state_digest(build(experiment, splits, lab, module=module)) if own else ""
     name = run_id(experiment, splits, weights)
     if store.has(name) and not again:

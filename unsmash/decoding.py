@@ -170,9 +170,11 @@ def _train(network: DecoderNet, stage: _Stage, lab: Lab, plan: DecoderPlan) -> N
     network.standardise(tuple(part[fit] for part in stage.seen))
     order = lab.generator("order")
     best, kept = _held_out(network, stage, lab, plan), _weights(network)
+    _tell(lab, plan, 0, None, best)
     progress = iter(lab.track(range(steps), "decoder"))
-    for _ in range(plan.epochs):
+    for epoch in range(1, plan.epochs + 1):
         network.train()
+        total = torch.zeros((), device=lab.device)
         for rows in fit[torch.randperm(len(fit), generator=order)].split(plan.batch):
             next(progress)
             release = _seen(stage, rows, lab)
@@ -182,11 +184,18 @@ def _train(network: DecoderNet, stage: _Stage, lab: Lab, plan: DecoderPlan) -> N
             loss.backward()
             optimiser.step()
             cycle.step()
+            total += loss.detach() * len(rows)
         error = _held_out(network, stage, lab, plan)
+        _tell(lab, plan, epoch, total.item() / len(fit), error)
         if error < best:
             best, kept = error, _weights(network)
     next(progress, None)
     network.load_state_dict(kept)
+
+
+def _tell(lab: Lab, plan: DecoderPlan, epoch: int, train: float | None, held: float) -> None:
+    what = "squared error a pixel" if plan.loss == "mse" else "0.5 L1 + 0.5 (1 − SSIM) + squared error"
+    lab.epoch("decoder", epoch, loss=what, train=train, held=held, selects=True)
 
 
 @torch.no_grad()

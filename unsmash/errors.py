@@ -9,6 +9,7 @@
     ├── TrainingError          a training produced numbers that are not finite
     ├── Alarm                  the device's guard took no further part in a training
     ├── BoundError             an attack beat a proven bound: a bug of ours, never a result
+    ├── ChangedError           an attack changed the network that it attacks: a bug, never a result
     ├── RecordError            a run folder or record cannot be read
     └── DependencyError        an optional package is not installed
 
@@ -77,6 +78,12 @@ class Alarm(UnsmashError):  # noqa: N818  it says what happened, and that nothin
 
 class BoundError(UnsmashError):
     """An attack did better than what is proven possible. The number is not printed; the run fails as a bug."""
+
+    exit_code = 4
+
+
+class ChangedError(UnsmashError):
+    """An attack left the network other than it found it: what is measured next is another one. It is a bug."""
 
     exit_code = 4
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-Kind = Literal["start", "tick", "end", "fail", "note", "finding", "warning"]
+Kind = Literal["start", "tick", "end", "fail", "note", "finding", "warning", "epoch"]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from unsmash.defences.base import Defence
 from unsmash.errors import ConfigError
 from unsmash.models.base import Model
 from unsmash.split.train import Training
+from unsmash.state_file import SUFFIX
 from unsmash.threat import Grant, Secret, Threat, standing
 
 FAMILIES: dict[str, tuple[str, type[Component]]] = {
@@ -98,6 +99,7 @@ class Experiment(BaseModel):
             object.__setattr__(self, "threats", (*threats, *_owner(self.attacks, threats)))
         _check_threats(self.threats)
         _check_grants(self.attacks, self.threats)
+        _check_part(self.train, self.defences)
         return self
 
     @property
@@ -310,9 +312,21 @@ def _check_grants(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> N
         )
 
 
+def _check_part(train: Training, defences: tuple[Defence, ...]) -> None:
+    for index, defence in enumerate(defences):
+        if train.part == "head" and not defence.after_training:
+            why = f"all, because of defences.{index}: {defence.kind} acts through the training of what is sent"
+            raise ConfigError("train.part", got="head", allowed=why)
+
+
 def _without_places(plain: Any) -> Any:
     if isinstance(plain, dict):
-        return {key: _without_places(value) for key, value in plain.items() if key not in PLACES}
+        return {key: _without_places(value) for key, value in plain.items() if key not in PLACES and not _file(value)}
     if isinstance(plain, list):
         return [_without_places(value) for value in plain]
     return plain
+
+
+def _file(value: Any) -> bool:
+    """A file of weights: it lies somewhere on this machine, and what it holds enters the run's id, not its name."""
+    return isinstance(value, str) and value.endswith(SUFFIX)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field, replace
@@ -75,6 +76,17 @@ class Lab:
                 last = now
                 self.sink(Event("tick", stage, step=index + 1, total=size))
 
+    def epoch(
+        self, stage: str, number: int, *, loss: str, train: float | None, held: float | None, selects: bool = False
+    ) -> None:
+        """Tell where a training stands after so many passes.
+
+        `loss` says what the numbers are; `train` is the mean over the pass's batches, `held` that of images held out;
+        None where there is none, or it is not finite. `selects` where the pass with the least `held` is kept.
+        """
+        told = {"loss": loss, "train": _finite(train), "held": _finite(held), "selects": selects}
+        self.sink(Event("epoch", stage, step=number, data=told))
+
     @contextlib.contextmanager
     def stage(self, name: str, text: str = "") -> Iterator[dict[str, Any]]:
         """Bracket a stage with its start and end; what is put under `say` is told when it ends."""
@@ -86,6 +98,10 @@ class Lab:
             self.sink(Event("fail", name))
             raise
         self.sink(Event("end", name, str(told.pop("say", "")), data=told))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -17,14 +17,16 @@ import numpy as np
 from torch import Tensor, nn
 
 from unsmash import budget as budgets
-from unsmash import controls, pictures, proofs, prototypes, scoring
+from unsmash import controls, feature_maps, pictures, proofs, prototypes, scoring
 from unsmash.attacks.base import Attack, ClassAttack
 from unsmash.attempt import attempt, say
 from unsmash.component import discover
+from unsmash.curves import Curve, Listener, thinned
 from unsmash.data.base import Splits
 from unsmash.description import data_record, describe
 from unsmash.environment import describe as describe_machine
 from unsmash.errors import BoundError, UnsmashError
+from unsmash.events import Fan
 from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser, train_recogniser
@@ -33,9 +35,10 @@ from unsmash.rehearsal import Rehearsal
 from unsmash.split.shield import Shield
 from unsmash.split.train import device_latency
 from unsmash.threat import Grant, Threat
+from unsmash.unchanged import require_unchanged, seal
 from unsmash.usefulness import label_only, utility_of
 from unsmash.victim import Victim, prepare
-from unsmash.view import Memory, Scene, View, granted, make_scene, observe, varies
+from unsmash.view import Memory, Scene, View, granted, make_scene, network_of, observe, varies
 
 FLOORS = ("mean_image", "random_image", "class_mean")
 
@@ -121,11 +124,13 @@ def _measure(
     scene = make_scene(
         victims.pixels, victims.labels, shadow.pixels, shadow.labels, len(splits.classes), lab.at("scene")
     )
+    sealed = seal(victim.model)
     floors = [scoring.chance(len(victims)), *_floors(victim, scene, eye, lab)]
     floors += label_only(undefended, scene, splits, lab)
     guesses: dict[str, Tensor] = {}
+    curves: list[Curve] = []
     rehearse = Rehearsal(experiment, splits, lab, module)
-    attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses, rehearse)
+    attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses, rehearse, sealed, curves)
     _check_bounds(attacks, experiment)
     with clock.stage("proofs") as told:
         bounds = proofs.prove(experiment, victim, scene, attacks, lab.at("proofs"))
@@ -133,9 +138,11 @@ def _measure(
     attacks = controls.with_cards(attacks, victim, scene, rehearse, lab, clock.stage, budget)
     rows = plan(experiment, victim.model.shield)
     classes, inverted = prototypes.measure(rows, victim.model, scene, eye, splits.classes, lab, clock.stage)
+    require_unchanged(victim.model, sealed, "an attack on the network or a control run")
     first = observe(victim.model, scene, experiment.threats[0].model_copy(update={"queries": 1}), lab)
     results = scoring.order_by_identification([*floors, *attacks])
     shown, arrays = pictures.choose(results, guesses, scene, first.release, splits.classes)
+    maps, levels = feature_maps.choose(victim.model, scene, first.release, shown)
     record = Run(
         id=name,
         experiment=experiment.model_dump(mode="json"),
@@ -150,10 +157,12 @@ def _measure(
         bounds=bounds,
         recogniser=_recogniser_score(eye, scene),
         pictures=shown,
+        curves=(*victim.curves, *thinned(curves)),
+        maps=maps,
         budget=budget,
         latency_ms=device_latency(victim.model, victims.pixels[:1].to(lab.device)),
     )
-    return Measured(record, arrays | inverted)
+    return Measured(record, arrays | levels | inverted)
 
 
 def _attack_all(
@@ -165,6 +174,8 @@ def _attack_all(
     clock: _Clock,
     guesses: dict[str, Tensor],
     rehearse: Rehearsal,
+    sealed: dict[str, str],
+    curves: list[Curve],
 ) -> list[Result]:
     results: list[Result] = []
     ridge_error: dict[str, float] = {}
@@ -175,7 +186,11 @@ def _attack_all(
         for attack, name in reading:
             assert view is not None
             with clock.stage(name) as told:
-                result, guess = attempt(attack, name, view, scene, eye, lab)
+                heard = Listener(name)
+                hearing = replace(lab, sink=Fan((lab.sink, heard)))
+                result, guess = attempt(attack, name, view, scene, eye, hearing)
+                curves += heard.curves
+                require_unchanged(network_of(view), sealed, f"the attack {name}")
                 if attack.kind == "ridge" and "mse" in result.scores:
                     ridge_error[threat.name] = result.scores["mse"].mean
                 if attack.learned and not result.failure:

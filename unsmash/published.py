@@ -77,6 +77,7 @@ def _train(network: nn.Module, view: View, recipe: Recipe, lab: Lab) -> None:
         rows for _ in range(recipe.epochs) for rows in torch.randperm(len(targets), generator=order).split(recipe.batch)
     ]
     each = -(-len(targets) // recipe.batch)
+    total, seen = torch.zeros((), device=lab.device), 0
     for step, rows in enumerate(lab.track(batches, recipe.name, total=len(batches)), 1):
         if len(rows) > 1:  # a norm over a batch of one has nothing to go by
             guess = network(_to(oracle.ask(rows), lab))
@@ -84,8 +85,12 @@ def _train(network: nn.Module, view: View, recipe: Recipe, lab: Lab) -> None:
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
+            total, seen = total + loss.detach() * len(rows), seen + len(rows)
         if step % each == 0:
             decay.step()
+            what = "squared error a pixel, normalised as published"
+            lab.epoch(recipe.name, step // each, loss=what, train=total.item() / max(seen, 1), held=None)
+            total, seen = torch.zeros((), device=lab.device), 0
 
 
 def _to(release: Smashed, lab: Lab) -> Smashed:

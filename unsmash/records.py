@@ -13,7 +13,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from unsmash.curves import Curve
 from unsmash.errors import RecordError
+from unsmash.feature_record import FeatureMaps
 from unsmash.plain import build, dumps, not_json
 from unsmash.subject import DataRecord, SplitRecord
 
@@ -284,6 +286,10 @@ class Run:
     recogniser: Score | None = None
     """Share of the true images that the independent recogniser reads rightly: the ceiling of `recognition`"""
     pictures: Pictures = field(default_factory=Pictures)
+    curves: tuple[Curve, ...] = ()
+    """How the trainings went: the audited network's first, then the attacks'; what was not trained has none"""
+    maps: FeatureMaps = field(default_factory=FeatureMaps)
+    """What crossed the cut for a few of the pictured victims, as it is drawn"""
     notes: tuple[str, ...] = ()
     budget: str = "identification>0.05"
     """The expression the verdict was asked about"""

@@ -139,7 +139,7 @@ def conduct(
     splits = load(experiment.data, lab, root=root, allow_contamination=allow_contamination)
     net = build(experiment, splits, lab, module=module)
     rows, left_out, control = choose(places(net, experiment.model.entry(), splits.train.pixels[:2]), cuts)
-    own = module is not None or experiment.model.local_only
+    own = module is not None or experiment.model.given()
     name = _id(experiment, [row.name for row in rows], quick, splits, state_digest(net) if own else "")
     store = Store(out / FOLDER)
     known = store.folder(name) / RECORD

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from unsmash import last_layer
+from unsmash.curves import TARGET, Curve, Listener, thinned
 from unsmash.data.base import Splits
 from unsmash.defences.base import Trainer
 from unsmash.errors import ConfigError, UnsmashError
+from unsmash.events import Fan
 from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
 from unsmash.models.base import state_digest
+from unsmash.plain import build as rebuild
 from unsmash.split import (
     Candidate,
     Fitting,
@@ -51,6 +56,8 @@ class Victim:
     """Hash of everything the weights depend on"""
     cached: bool
     """The training was taken from the cache"""
+    curves: tuple[Curve, ...] = ()
+    """How the training went, when it was done"""
 
 
 def prepare(
@@ -63,34 +70,35 @@ def prepare(
         TrainingError: the training was not finite.
     """
     net = build(experiment, splits, lab, module=module)
-    net, notes = experiment.adapted(net)
+    notes = () if module is not None else experiment.model.remarks(net)
+    net, replaced = experiment.adapted(net)
     entry = experiment.model.entry()
     start = state_digest(net)
     model = split(net, entry, experiment.at, splits)
-    model.notes += notes
+    model.notes += notes + replaced
     layers = arm(experiment, model, splits, lab)
     plan = experiment.train.model_copy(update={"epochs": experiment.epochs()})
     first = early(experiment) if plan.epochs else []
     key, stages = victim_key(experiment, splits, start), Stages(net, model, layers, splits, lab)
     file = _file(cache, key) if plan.epochs or layers else None
     if file and file.is_file():
-        _load(net, layers, file)
+        stages.heard.curves = _load(net, layers, file)
     elif plan.epochs or layers:
         trained = _file(cache, victim_key(experiment, splits, start, first)) if plan.epochs else None
         if trained and trained.is_file() and trained != file:
-            _load(net, layers, trained)
+            stages.heard.curves = _load(net, layers, trained)
         elif plan.epochs:
             _require_labels(splits, net, entry)
             stages.train(first, plan, _trainer(experiment))
             if trained:
-                _save(net, [layers[place] for place in first], first, trained)
+                _save(net, [layers[place] for place in first], first, stages.heard.curves, trained)
         stages.fit([place for place in range(len(layers)) if place not in first], trained=True)
         if file and file != trained:
-            _save(net, layers, range(len(layers)), file)
+            _save(net, layers, range(len(layers)), stages.heard.curves, file)
     cached = bool(file and file.is_file()) and not stages.worked
     model.shield = Shields(layers)
     model.notes += tuple(note for layer in layers if (note := layer.note()))
-    return Victim(model.to(lab.device).eval(), net, entry, key, cached=cached)
+    return Victim(model.to(lab.device).eval(), net, entry, key, cached, thinned(stages.heard.curves))
 
 
 def early(experiment: Experiment) -> list[int]:
@@ -126,13 +134,18 @@ class Stages:
     lab: Lab
     worked: bool = False
     """Something was trained or fitted here"""
+    heard: Listener = field(default_factory=lambda: Listener(TARGET))
+    """How the training went"""
 
     def train(self, places: list[int], plan: Training, trainer: Trainer) -> None:
         """Train the network with these layers in place; what they must know before comes first."""
         self.model.to(self.lab.device).eval()
         self.model.shield = Shields(self.layers[place] for place in places)
         self.fit(places, trained=False)
-        trainer(self.model, self.splits.train.pixels, self.splits.train.labels, plan, self.lab.at("victim"))
+        with _only_head(self.net, plan, len(self.splits.classes)):
+            fit, held = self.splits.train, self.splits.val
+            lab = replace(self.lab, sink=Fan((self.lab.sink, self.heard))).at("victim")
+            trainer(self.model, fit.pixels, fit.labels, plan, lab, (held.pixels, held.labels))
         self.model.eval()
         for place in places:
             self._with(place, [other for other in places if other < place], trained=True, learning=False)
@@ -172,6 +185,24 @@ class Stages:
 def _frozen(*modules: nn.Module, only: bool) -> Iterator[None]:
     """The parameters of these modules take no gradients meanwhile."""
     held = [p for module in modules for p in module.parameters() if p.requires_grad] if only else []
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def _only_head(net: nn.Module, plan: Training, classes: int) -> Iterator[None]:
+    """Where the plan is for the head alone, no other parameter of the network takes gradients meanwhile."""
+    name, layer = last_layer.find(net) if plan.part == "head" else ("", None)
+    if layer is not None and last_layer.answers(layer) != classes:
+        allowed = f"all, because the network's last layer, {name}, does not answer for the data's {classes} classes"
+        raise ConfigError("train.part", got="head", allowed=allowed)
+    others = [module for path, module in net.named_modules() if path != name and layer is not None]
+    held = [p for module in others for p in module.parameters(recurse=False) if p.requires_grad]
     for parameter in held:
         parameter.requires_grad_(False)
     try:
@@ -269,7 +300,7 @@ def _file(cache: Path | None, key: str) -> Path | None:
     return cache / "victims" / f"{key}.safetensors" if cache else None
 
 
-def _save(net: nn.Module, layers: Sequence[Shield], places: Sequence[int], file: Path) -> None:
+def _save(net: nn.Module, layers: Sequence[Shield], places: Sequence[int], curves: Sequence[Curve], file: Path) -> None:
     from safetensors.torch import save_file
 
     state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
@@ -277,12 +308,14 @@ def _save(net: nn.Module, layers: Sequence[Shield], places: Sequence[int], file:
         state |= {f"shield.{place}.{name}": tensor for name, tensor in layer.state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}-{id(net)}.partial")
-    save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}, str(partial))
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+    save_file(tensors, str(partial), metadata={"curves": json.dumps([asdict(curve) for curve in curves])})
     partial.replace(file)
 
 
-def _load(net: nn.Module, layers: Sequence[Shield], file: Path) -> None:
-    """The network's weights, and the state of each layer that has been stored."""
+def _load(net: nn.Module, layers: Sequence[Shield], file: Path) -> list[Curve]:
+    """The network's weights, and the state of each layer that has been stored; gives how the training went."""
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
     state = load_file(str(file))
@@ -290,3 +323,6 @@ def _load(net: nn.Module, layers: Sequence[Shield], file: Path) -> None:
         mine = {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
         if mine or part is net:
             part.load_state_dict(mine)
+    with safe_open(str(file), "pt") as opened:
+        told = (opened.metadata() or {}).get("curves", "[]")
+    return [rebuild(Curve, curve) for curve in json.loads(told)]

@@ -336,6 +336,11 @@ def varies(shield: Shield) -> bool:
     return shield.stochastic and not shield.memoised
 
 
+def network_of(view: View) -> SplitModel:
+    """The copy of the network behind a view: for those who check that attacks leave it alone, not for attacks."""
+    return view._network
+
+
 def granted(view: View, *grants: Grant) -> View:
     """The same view under more grants: what a floor is given, which is no adversary."""
     return replace(view, threat=view.threat.model_copy(update={"grants": (*view.threat.grants, *grants)}))

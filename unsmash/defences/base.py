@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 from pydantic import model_validator
 from torch import Tensor, nn
@@ -12,10 +11,17 @@ from unsmash.component import Component
 from unsmash.lab import Lab
 from unsmash.split.model import SplitModel
 from unsmash.split.shield import Shield, Site
-from unsmash.split.train import Training
+from unsmash.split.train import Held, Training
 
-Trainer = Callable[[SplitModel, Tensor, Tensor, Training, Lab], None]
-"""Trains a split model in place on images [n, c, h, w] and labels [n], and leaves it in eval mode"""
+
+class Trainer(Protocol):
+    """Trains a split model in place on images [n, c, h, w] and labels [n], and leaves it in eval mode."""
+
+    def __call__(
+        self, model: SplitModel, images: Tensor, labels: Tensor, plan: Training, lab: Lab, held: Held | None = None
+    ) -> None:
+        """What is held out is only looked at."""
+        ...
 
 
 class Defence(Component):

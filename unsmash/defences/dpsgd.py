@@ -24,7 +24,7 @@ from unsmash.records import Bound
 from unsmash.split import Fitting, Shield, Shields, Site, SplitModel
 from unsmash.split.clipping import differ, opacus
 from unsmash.split.private import BEYOND, Accountant, least_noise, schedule, train_privately, training_epsilon
-from unsmash.split.train import Training
+from unsmash.split.train import Held, Training
 
 NOISE_IMAGES = 256
 """Random images that other defences are fitted to, to see whether they learn from images at all"""
@@ -83,7 +83,9 @@ class DpSgd(Defence):
         """The private training of the whole network."""
         return self._train
 
-    def _train(self, model: SplitModel, images: Tensor, labels: Tensor, plan: Training, lab: Lab) -> None:
+    def _train(
+        self, model: SplitModel, images: Tensor, labels: Tensor, plan: Training, lab: Lab, held: Held | None = None
+    ) -> None:
         shield, others = _alone(model)
         n, (rate, steps) = len(images), schedule(len(images), plan)
         if self.delta >= 1 / n:
@@ -95,7 +97,7 @@ class DpSgd(Defence):
             noise = least_noise(self.epsilon, rate, steps, self.delta, self.accountant)
         epsilon, accountant = training_epsilon(noise, rate, steps, self.delta, self.accountant)
         learned = any(_learned(model, layer, images, lab.at("learned")) for layer in others)
-        clipping = train_privately(model, images, labels, plan, lab, noise=noise, clip=self.clip)
+        clipping = train_privately(model, images, labels, plan, lab, held, noise=noise, clip=self.clip)
         shield.remember(Spent(epsilon, noise, rate, steps, accountant == "prv", clipping == "ghost", learned))
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import ClassVar
 
+import torch
 from torch import nn
 
 from unsmash.component import Component
@@ -39,6 +40,14 @@ class Model(Component):
         """What decides the starting weights besides the settings and the seed; empty when nothing else does."""
         return ""
 
+    def given(self) -> bool:
+        """Its starting weights come from outside the settings: what they are enters the run's id."""
+        return self.local_only
+
+    def remarks(self, net: nn.Module) -> tuple[str, ...]:
+        """What must be told of the weights that the built network starts with."""
+        return ()
+
     def recommended_epochs(self) -> int:
         """Training passes when the training does not say."""
         return self.epochs
@@ -49,7 +58,7 @@ def state_digest(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in module.state_dict().items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -13,7 +13,8 @@ from unsmash.records import ClassRecord, ClassResult, Prototype, Run
 from unsmash.report import tiles
 from unsmash.report.evidence import Evidence
 from unsmash.report.gallery import FILE
-from unsmash.report.parts import Classes, Drawn, Tile
+from unsmash.report.parts import Classes, Drawn
+from unsmash.report.picture_parts import Tile
 from unsmash.report.words import decimal, listed, lower_first, percent, plural, spell, whole
 
 MOST = 40

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from unsmash.records import Result, Run
 from unsmash.report import tiles
 from unsmash.report.evidence import HEADLINE, Evidence, counted, seen
-from unsmash.report.parts import Gallery, Tile, Victim
+from unsmash.report.picture_parts import Gallery, Tile, Victim
 from unsmash.report.words import listed, plural, spell, whole
 
 FILE = "pictures.safetensors"

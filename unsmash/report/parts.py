@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from unsmash.report.picture_parts import Gallery, Journeys, Tile, Trainings
 from unsmash.verdicts import Word
 
 Mark = Literal["floor", "attack", "ceiling", "proven", "least", "invalid", "failed"]
@@ -62,40 +63,6 @@ class Fact:
     note: str
     terms: tuple[str, ...] = ()
     """What the budget asked of it"""
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One picture of the gallery, or only its rank when pictures are left out."""
-
-    source: str
-    """Data URI; empty without pictures"""
-    size: tuple[int, int]
-    alt: str
-    tag: str
-    hit: bool = False
-
-
-@dataclass(frozen=True)
-class Victim:
-    """A column of the gallery."""
-
-    name: str
-    label: str
-    tiles: tuple[Tile, ...]
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Originals, what was sent and the guesses, for a few victims."""
-
-    heading: str
-    lede: str
-    rows: tuple[tuple[str, str], ...]
-    """Name and note of each row of tiles"""
-    groups: tuple[tuple[str, tuple[Victim, ...]], ...]
-    pictures: bool
-    note: str
 
 
 @dataclass(frozen=True)
@@ -288,6 +255,8 @@ class Body:
     facts: tuple[Fact, ...]
     decision: str
     gallery: Gallery
+    journeys: Journeys | None
+    """None without pictures of what crossed"""
     who: Who
     defences: Defences | None
     """None where there is no defence"""
@@ -299,6 +268,8 @@ class Body:
     audits: Section
     numbers: Table
     trust: Section
+    trainings: Trainings | None
+    """None where nothing was trained for more than a pass"""
     edges: Section
 
 

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from unsmash.frontier_record import Frontier
 from unsmash.records import Run
-from unsmash.report import drawings, frontier_chart, scan_chart, tiles
+from unsmash.report import curve_chart, drawings, frontier_chart, scan_chart, tiles
 from unsmash.report.frontier import compose
 from unsmash.report.parts import Report
 from unsmash.report.scan import compose as compose_scan
@@ -115,5 +115,5 @@ def _environment() -> Environment:
     )
     environment.filters.update(rich=rich, inert=inert)
     environment.globals.update(sign=drawings.sign, waffle=drawings.waffle, place=place, icon=tiles.icon())
-    environment.globals.update(symbol=frontier_chart.symbol)
+    environment.globals.update(symbol=frontier_chart.symbol, curves=curve_chart.chart)
     return environment

@@ -10,7 +10,8 @@ from safetensors.numpy import load_file
 
 from unsmash.plain import dumps
 from unsmash.report import tiles
-from unsmash.report.parts import Fact, ScanPage, Section, Strip, Tile
+from unsmash.report.parts import Fact, ScanPage, Section, Strip
+from unsmash.report.picture_parts import Tile
 from unsmash.report.scan_findings import chart_heading, lines, recommendation
 from unsmash.report.scan_table import COLUMNS, caption, rows
 from unsmash.report.words import THIN, bold_count, compact, duration, listed, percent, plural, span, spell, whole

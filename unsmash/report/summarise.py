@@ -18,10 +18,12 @@ from unsmash.report.defences import defences
 from unsmash.report.evidence import Evidence, gather
 from unsmash.report.findings import crumb, lines, title, warnings
 from unsmash.report.gallery import gallery, open_album
+from unsmash.report.journeys import journeys
 from unsmash.report.numbers import numbers
 from unsmash.report.parts import Body, Report
 from unsmash.report.proofs import proofs
 from unsmash.report.reproduce import reproduce
+from unsmash.report.trainings import trainings
 from unsmash.report.trust import edges, trust
 from unsmash.report.who import decision, who
 from unsmash.report.words import bold_count
@@ -70,6 +72,7 @@ def _body(evidence: Evidence, folder: Path | None, images: bool) -> Body:
         facts=facts(evidence),
         decision=decision(evidence),
         gallery=gallery(evidence, open_album(evidence.run, folder, images=images)),
+        journeys=journeys(evidence, folder, images=images),
         who=who(evidence),
         defences=defences(evidence),
         axis=axis(evidence),
@@ -79,6 +82,7 @@ def _body(evidence: Evidence, folder: Path | None, images: bool) -> Body:
         audits=audits(evidence),
         numbers=numbers(evidence),
         trust=trust(evidence),
+        trainings=trainings(evidence),
         edges=edges(evidence),
     )
 

@@ -18,6 +18,10 @@ MAPS = 16
 MAP_SIDE = 32
 """Cells a side of one map; larger ones are thinned, not averaged: averaging would hide the noise"""
 
+STRIP = 128
+"""Cells of a line where a flat message is drawn as a strip"""
+
+_GREYS = 16
 _STEPS = 31
 """Colours on either side of zero; more would only make PNG files of noise larger"""
 _BLUE, _PAPER, _ORANGE = (11, 92, 143), (250, 248, 244), (168, 54, 10)
@@ -75,6 +79,32 @@ def diverging(sheet: np.ndarray, scale: float) -> str:
     image = Image.fromarray(index.astype(np.uint8))
     image.putpalette(_palette())
     return _uri(image, jpeg=False, gap=2 * _STEPS + 1)
+
+
+def greys(sheet: np.ndarray) -> str:
+    """Levels 0 to 255 as a data URI, black to white in sixteen steps: more would only make the file larger.
+
+    Args:
+        sheet: float [rows, columns]; NaN is see-through spacing.
+    """
+    gap = np.isnan(sheet)
+    index = np.rint(np.nan_to_num(sheet) / 255 * (_GREYS - 1)).astype(np.uint8)
+    index[gap] = _GREYS
+    image = Image.fromarray(index)
+    image.putpalette([level for step in range(_GREYS + 1) for level in [round(255 * min(step / (_GREYS - 1), 1))] * 3])
+    return _uri(image, jpeg=False, gap=_GREYS)
+
+
+def strip(levels: np.ndarray) -> np.ndarray:
+    """Numbers without neighbours as lines of at most 128 cells, each cell four high; NaN where the last line ends.
+
+    Args:
+        levels: [d].
+    """
+    wide = min(levels.size, STRIP)
+    sheet = np.full(math.ceil(levels.size / wide) * wide, np.nan, dtype=np.float32)
+    sheet[: levels.size] = levels
+    return sheet.reshape(-1, wide).repeat(4, axis=0)
 
 
 def smooth(sent: np.ndarray) -> bool:

@@ -160,7 +160,8 @@ class _Hooked(nn.Module):
                 me.capture_backprops_hook(layer, None, (gradient,), loss_reduction, batch_first)
 
             me.capture_activations_hook(layer, inputs, output)
-            output.register_hook(arrive)
+            if output.requires_grad:  # a look without gradients, at images that train nothing, leaves no hook
+                output.register_hook(arrive)
 
         for layer in dict.fromkeys(me.iterate_submodules(model)):
             if type(layer) not in me.GRAD_SAMPLERS:

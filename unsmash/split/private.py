@@ -20,7 +20,7 @@ from unsmash.nets import jitter
 from unsmash.split.clipping import Clipping, choose, hooked, opacus, reached_parameters
 from unsmash.split.model import SplitModel
 from unsmash.split.parties import Optimiser
-from unsmash.split.train import Training
+from unsmash.split.train import Held, Passes, Training
 
 Accountant = Literal["prv", "rdp"]
 
@@ -37,11 +37,20 @@ def schedule(records: int, plan: Training) -> tuple[float, int]:
 
 
 def train_privately(
-    model: SplitModel, images: Tensor, labels: Tensor, plan: Training, lab: Lab, *, noise: float, clip: float
+    model: SplitModel,
+    images: Tensor,
+    labels: Tensor,
+    plan: Training,
+    lab: Lab,
+    held: Held | None = None,
+    *,
+    noise: float,
+    clip: float,
 ) -> Clipping:
     """Train both halves and their shields in place, noise `noise` × `clip`; leaves the model in eval mode.
 
-    What the loss does not reach stays as it is. Answers how gradients were clipped.
+    What the loss does not reach stays as it is. `held` is looked at after each pass.
+    Answers how gradients were clipped.
 
     Raises:
         ConfigError: the network mixes the records of a batch, or part of a gradient would escape the clip.
@@ -56,11 +65,13 @@ def train_privately(
         law = Optimiser(reached, plan.rate, steps)
         optimiser = _noisy(law, clipping, lab, noise=noise, clip=clip, expected=rate * len(images))
         batches = _poisson(images, labels, plan, lab)
+        passes = Passes(model, held, -(-len(images) // plan.batch), lab)
         for step, (x, y) in enumerate(lab.track(batches, "train", total=steps)):
             loss = _gradient(private, optimiser, x, y)
             optimiser.step()
             law.cycle.step()  # type: ignore[union-attr]
             _check(loss, reached, step, steps, plan)
+            passes.step(step, loss.item(), len(x))
     model.eval()
     return clipping
 

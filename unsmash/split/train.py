@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,8 +33,50 @@ class Training(BaseModel):
     """Images a step"""
     rate: float = Field(3e-3, gt=0, le=10)
     """Peak learning rate of Adam under a one-cycle schedule"""
+    part: Literal["all", "head"] = "all"
+    """all: both halves; head: the last layer, and what defences put at the cut; the rest stays to the bit"""
     augment: bool = False
     """Small random affine changes of every training image"""
+
+
+Held = tuple[Tensor, Tensor]
+"""Images [m, c, h, w] in [0, 1] and labels [m] that a training is watched on and learns nothing from"""
+
+WATCHED = 512
+"""Most held-out images that the loss is watched on"""
+
+
+@dataclass
+class Passes:
+    """Tells the lab the mean loss of every pass over the training images, and the loss on held-out ones after it."""
+
+    model: SplitModel
+    held: Held | None
+    steps: int
+    """Steps a pass"""
+    lab: Lab
+    total: float = 0.0
+    seen: int = 0
+
+    def step(self, step: int, loss: float, images: int) -> None:
+        """Count the step of that number, from 0; changes neither the model nor any random stream."""
+        self.total, self.seen = self.total + loss * images, self.seen + images
+        if (step + 1) % self.steps == 0:
+            mean = self.total / max(self.seen, 1)
+            self.lab.epoch("train", (step + 1) // self.steps, loss="cross-entropy", train=mean, held=self._watch())
+            self.total, self.seen = 0.0, 0
+
+    def _watch(self) -> float | None:
+        known = self.held[1] >= 0 if self.held is not None else None
+        if self.held is None or known is None or not known.any():
+            return None
+        images, labels = (part[known][:WATCHED] for part in self.held)
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        loss = nn.functional.cross_entropy(predict(self.model, images, self.lab.at("watch")), labels).item()
+        for module, mode in modes:
+            module.training = mode
+        return loss
 
 
 def train(
@@ -41,6 +85,7 @@ def train(
     labels: Tensor,
     plan: Training,
     lab: Lab,
+    held: Held | None = None,
     *,
     server: Server | None = None,
     watch: Watch | None = None,
@@ -48,6 +93,8 @@ def train(
 ) -> None:
     """Train both halves in place on images [n, c, h, w] in [0, 1] with labels [n]; leaves the model in eval mode.
 
+    Parameters that take no gradients stay as they are. Where the plan is for the head alone, both halves stay in eval
+    mode too: the running statistics of their norms would change otherwise. `held` is looked at after each pass.
     `server` takes the honest server's place; `watch` looks on from the device's side, before the shield's own guard;
     `steps` ends the training after as many batches, whatever the plan's epochs.
 
@@ -59,7 +106,9 @@ def train(
     device_optimiser, server_optimiser = _optimisers(model, plan.rate, total)
     server = server or HonestServer(model.answer, server_optimiser, model.shield.reply)
     eyes = Watches([one for one in (watch, model.shield.guard(lab.at("guard"))) if one is not None])
-    model.to(lab.device).train()
+    model.to(lab.device)
+    _wake(model, plan)
+    passes = Passes(model, held, -(-len(images) // plan.batch), lab)
     batches = _batches(images, labels, plan, total, lab)
     try:
         with lab.seeded("train"):
@@ -75,8 +124,16 @@ def train(
                 if eyes.returned(rows, sent, gradient):
                     _backward(release, gradient, penalty)
                     device_optimiser.step()
+                passes.step(step, loss, len(x))
     finally:
         model.eval()
+
+
+def _wake(model: SplitModel, plan: Training) -> None:
+    model.train()
+    if plan.part == "head":
+        model.device.eval()
+        model.server.eval()
 
 
 def _optimisers(model: SplitModel, rate: float, steps: int) -> tuple[Optimiser, Optimiser]:

@@ -124,7 +124,7 @@ def read_me(manifest: Mapping[str, Any]) -> str:
             f"| `{name}` | `{key}` | {'×'.join(map(str, tensor['shape']))} {tensor['dtype']} | {tensor['meaning']} |"
             for key, tensor in file["tensors"].items()
         ]
-    lines += ["", "You can " + "; ".join(adversary["can"]) + ".", ""]
+    lines += ["", "Whoever attacks may " + "; ".join(adversary["can"]) + ".", ""]
     if adversary["releases_of_each_shadow_image"]:
         lines += ["To run the device half stands here for the releases of the shadow images: ask for more of them with "
                   "`--draws` when the folder is made.", ""]  # fmt: skip

@@ -102,9 +102,9 @@ def tell(manifest: Mapping[str, Any], folder: Path) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     for name, file in manifest["files"].items():
-        shapes = ", ".join(
-            f"{tensor} {'×'.join(map(str, t['shape']))}" for tensor, t in file.get("tensors", {}).items()
-        )
+        if "tensors" not in file:
+            continue
+        shapes = ", ".join(f"{tensor} {'×'.join(map(str, t['shape']))}" for tensor, t in file["tensors"].items())
         console.print(f"  {name:<24}{shapes}", markup=False)
     console.print(
         f"Challenge: {folder}  (run {manifest['run']}, adversary {manifest['adversary']['name']})", markup=False

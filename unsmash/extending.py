@@ -14,6 +14,7 @@ from unsmash import experiment as experiments
 from unsmash import guesses, report
 from unsmash.attacks.base import Attack
 from unsmash.auditing import Audit, conduct, parsed, working_device
+from unsmash.component import Component
 from unsmash.earlier import Earlier, differences
 from unsmash.environment import describe as describe_machine
 from unsmash.errors import ConfigError, RecordError
@@ -21,6 +22,7 @@ from unsmash.events import Sink, silent
 from unsmash.experiment import Experiment, Study, with_needed
 from unsmash.judge import judge
 from unsmash.lab import Lab
+from unsmash.records import Run
 from unsmash.reopening import Reopened, reopen
 from unsmash.store import GUESSES, PICTURES, REPORT, VERDICT, write_record
 from unsmash.threat import Grant, Threat, standing
@@ -78,7 +80,9 @@ def attack(
     experiment = extended(opened.experiment, [one for one in new if isinstance(one, Attack)], queries, frames)
     budget = opened.run.budget if fail_if is None else fail_if
     if experiment == opened.experiment and not again:
-        return _as_it_is(opened, budget, lab, images=images)
+        found = _as_it_is(opened, budget, lab, images=images)
+        _tell_what_did_not_run(new, found.runs[0], lab)
+        return found
     study = Study(experiment=experiment, seeds=(experiment.seed,), fail_if=budget)
     earlier = None if again else _earlier(opened, lab)
     found = conduct(
@@ -87,6 +91,7 @@ def attack(
     )  # fmt: skip
     if earlier is not None and earlier.taken:
         lab.emit("note", "store", f"taken from run {opened.run.id}: {', '.join(earlier.taken)}")
+    _tell_what_did_not_run(new, found.runs[0], lab)
     return found
 
 
@@ -132,6 +137,19 @@ def _as_it_is(opened: Reopened, budget: str, lab: Lab, *, images: bool) -> Audit
         report.write([opened.run], verdict, folder, folder / REPORT, images=images)
     lab.emit("note", "store", f"run {opened.run.id} has all of that already: nothing was attacked")
     return Audit((opened.run,), verdict, folder)
+
+
+def _tell_what_did_not_run(attacks: Sequence[Component], run: Run, lab: Lab) -> None:
+    """Attacks that were asked for and have no result, each with the reason."""
+    results = (*run.results, *(run.classes.results if run.classes else ()))
+    done = [result.settings for result in results] + [{"kind": result.kind} for result in results if result.failure]
+    for one in attacks:
+        plain = one.model_dump(mode="json")
+        if plain in done or {"kind": one.kind} in done:
+            continue
+        floor = isinstance(one, Attack) and one.role == "floor"
+        why = "a floor stands in every run" if floor else "it has something to add only where the defence draws noise"
+        lab.emit("note", one.kind, f"{one.label()} was not run: {why}")
 
 
 def _earlier(opened: Reopened, lab: Lab) -> Earlier | None:

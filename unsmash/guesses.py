@@ -27,7 +27,7 @@ def save(folder: Path, guesses: Mapping[str, np.ndarray]) -> None:
 
 
 def write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by their names, atomically, for whoever may read the folder: safetensors itself keeps files private."""
+    """Write arrays by their names, atomically. Who may read the folder may read it: safetensors keeps it private."""
     from safetensors.numpy import save
 
     write_bytes(file, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))

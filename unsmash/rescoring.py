@@ -64,7 +64,9 @@ class Rescored:
     noun: str
     rows: tuple[Row, ...]
     left_out: tuple[str, ...] = ()
-    """Which metrics were not computed of which attacks, a sentence each"""
+    """What could not be scored by all of the metrics, a sentence each"""
+    strongest: str = ""
+    """Of somebody else's guesses: what the run's own strongest attack identifies, in a sentence"""
 
 
 @still()
@@ -117,7 +119,14 @@ def score(
     scorer = _Scorer(record, scene, eye, lab)
     rows = [row for name, answer in answers.items() for row in scorer.rows(name, torch.from_numpy(answer), chosen)]
     rows = _as_recorded(rows, record) if guesses is None else rows
-    return Rescored(record.id, len(victims), splits.noun[1], tuple(_ordered(rows, record)), scorer.left_out)
+    return Rescored(
+        record.id,
+        len(victims),
+        splits.noun[1],
+        tuple(_ordered(rows, record)),
+        tuple(scorer.left_out),
+        strongest=_strongest(record) if guesses is not None else "",
+    )
 
 
 def differing(found: Rescored) -> list[Row]:
@@ -135,7 +144,7 @@ class _Scorer:
         view = observe(blind, scene, Threat(), lab)
         self.floors = [(one.name, guess) for one, guess in floors_of(view, scene, None, lab) if guess is not None]
         self.known: dict[str, tuple[float | None, str]] = {}
-        self.left_out: tuple[str, ...] = ()
+        self.left_out: list[str] = []
 
     def rows(self, name: str, answer: Tensor, metrics: Sequence[str]) -> Iterator[Row]:
         """A row for each metric that this answer can be scored by."""
@@ -143,13 +152,12 @@ class _Scorer:
         threat = result.threat if result else ""
         images = answer.ndim == 4
         self._require_size(name, answer)
-        for metric in metrics:
-            if not images and metric != "identification":
-                self.left_out += (f"{metric} of {name}: it names candidates, it draws no images",)
-                continue
+        if not images and set(metrics) != {"identification"}:
+            self.left_out.append(f"{name} names candidates and draws no images: identification is all it has")
+        for metric in metrics if images else [one for one in metrics if one == "identification"]:
             score = self.image_score(metric, answer) if images else self._listed(answer)
             if score is None:
-                self.left_out += (f"{metric} of {name}: the data has too few classes that are known",)
+                self.left_out.append(f"{metric} of {name}: the data has too few classes that are known")
                 continue
             values = PIXELS[metric].data_range if metric in PIXELS else MSE.data_range
             yield Row(name, threat, score, *self._floor(metric), data_range=values if images else "")
@@ -226,6 +234,16 @@ def _as_recorded(rows: Sequence[Row], record: Run) -> list[Row]:
     ]
 
 
+def _strongest(record: Run) -> str:
+    found = {
+        one.name: one.scores["identification"] for one in record.of_role("attack") if one.card.valid and one.scores
+    }
+    if not found:
+        return ""
+    name = max(found, key=lambda one: found[one].mean)
+    return f"the run's strongest attack, {name}, identifies {found[name].mean:.1%}"
+
+
 def _ordered(rows: Sequence[Row], record: Run) -> list[Row]:
     """In the order of the run's results."""
     names = [result.name for result in record.results]
@@ -246,6 +264,7 @@ def summary(found: Rescored) -> dict[str, Any]:
         "victims": found.victims,
         "scores": rows,
         "left_out": list(found.left_out),
+        "strongest": found.strongest,
     }
 
 
@@ -260,9 +279,8 @@ def print_rows(found: Rescored) -> None:
 
     console = Console(highlight=False, width=width())
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("attack", "metric", "value", "95 % interval", "floor", "unit", "data range", "more is", "n"):
-        right = title in ("value", "n")
-        table.add_column(title, justify="right" if right else "left", overflow="fold", no_wrap=title != "attack")
+    for title in ("attack", "metric", "value", "95 % interval", "floor", "data range", "more is", "n"):
+        table.add_column(title, justify="right" if title in ("value", "n") else "left", overflow="fold", no_wrap=True)
     last = ""
     for row in found.rows:
         one = row.score
@@ -271,13 +289,13 @@ def print_rows(found: Rescored) -> None:
         leak = "leak" if one.leak == "up" else "safety"
         name = "" if row.attack == last else escape(row.attack)
         last = row.attack
-        unit = one.unit if one.unit != "share" else ""
-        figures = (_figure(one, one.mean), interval, floor, unit, escape(row.data_range) or "–", leak, str(one.n))
+        figures = (_figure(one, one.mean), interval, floor, escape(row.data_range) or "–", leak, str(one.n))
         table.add_row(name, one.metric, *figures)
     console.print(table)
-    console.print(f"{found.victims} private {found.noun} of run {found.run}", markup=False)
+    told = f"{found.victims} private {found.noun} of run {found.run}"
+    console.print("; ".join(filter(None, (told, found.strongest))), markup=False)
     for line in found.left_out:
-        console.print(f"  left out: {line}", markup=False)
+        console.print(f"  {line}", markup=False)
     for row in differing(found):
         console.print(
             f"  not as recorded: {row.score.metric} of {row.attack} is {row.score.mean:.6g}, the run has "
@@ -289,4 +307,4 @@ def print_rows(found: Rescored) -> None:
 def _figure(score: Score, value: float) -> str:
     if score.unit == "share":
         return f"{100 * value:.1f} %"
-    return f"{value:.2f}" if score.unit == "dB" else f"{value:.4f}"
+    return f"{value:.2f} dB" if score.unit == "dB" else f"{value:.4f}"

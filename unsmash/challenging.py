@@ -31,6 +31,7 @@ from unsmash.experiment import Experiment
 from unsmash.lab import Lab
 from unsmash.reopening import Reopened, reopen
 from unsmash.split import Smashed, SplitModel
+from unsmash.split.drawn import DrawnShield, device_key
 from unsmash.store import Store, write_text
 from unsmash.threat import Grant, Threat
 from unsmash.victim import prepare
@@ -127,7 +128,7 @@ class _Sender:
     def files(self, scene: Scene, draws: int | None, *, candidates: bool) -> Files:
         """Every file's tensors by name."""
         model = copy.deepcopy(self.model)
-        model.shield.forget()  # draws by a key come from the run's seed, which anybody may guess
+        self._new_keys(model)
         view = observe(model, scene, self.threat, self.lab.at("challenge/victims"))
         self.repeats = len(view.repeats)
         found: Files = {"releases.safetensors": _tensors(_side_by_side(view.repeats))}
@@ -138,6 +139,12 @@ class _Sender:
             order = sorted(range(len(digests)), key=digests.__getitem__)  # the images' own order, not the victims'
             found["candidates.safetensors"] = {"image": scene.victims[order].numpy()}
         return found
+
+    def _new_keys(self, model: SplitModel) -> None:
+        """Devices that draw by a key get another one: the run's follows from its seed, which anybody may guess."""
+        for index, layer in enumerate(model.shield.modules()):
+            if isinstance(layer, DrawnShield) and layer.key:
+                layer.key = device_key(self.lab.at(f"challenge/key/{index}"), memoise=True)
 
     def _shadow(self, model: SplitModel, scene: Scene, draws: int | None) -> dict[str, np.ndarray]:
         found = {"image": scene.shadow.numpy(), "label": scene.shadow_labels.numpy()}

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from unsmash import experiment as experiments
 from unsmash import guesses, report
 from unsmash.attacks.base import Attack
@@ -19,7 +21,7 @@ from unsmash.earlier import Earlier, differences
 from unsmash.environment import describe as describe_machine
 from unsmash.errors import ConfigError, RecordError
 from unsmash.events import Sink, silent
-from unsmash.experiment import Experiment, Study, with_needed
+from unsmash.experiment import Experiment, Study, config_error, with_needed
 from unsmash.judge import judge
 from unsmash.lab import Lab
 from unsmash.records import Run
@@ -104,7 +106,11 @@ def extended(
         ConfigError: an attack needs what no adversary holds.
     """
     threats = old.threats
-    for one in standing(queries or 1, frames or 1):
+    try:
+        more = standing(queries or 1, frames or 1)
+    except ValidationError as error:
+        raise config_error(error, "", Threat) from None
+    for one in more:
         if one.queries > 1 or one.frames > 1:
             threats = _with(threats, one)
     every = list(old.attacks)
@@ -140,16 +146,14 @@ def _as_it_is(opened: Reopened, budget: str, lab: Lab, *, images: bool) -> Audit
 
 
 def _tell_what_did_not_run(attacks: Sequence[Component], run: Run, lab: Lab) -> None:
-    """Attacks that were asked for and have no result, each with the reason."""
+    """Attacks that were asked for and have no result: what they would show is shown already."""
     results = (*run.results, *(run.classes.results if run.classes else ()))
     done = [result.settings for result in results] + [{"kind": result.kind} for result in results if result.failure]
     for one in attacks:
         plain = one.model_dump(mode="json")
         if plain in done or {"kind": one.kind} in done:
             continue
-        floor = isinstance(one, Attack) and one.role == "floor"
-        why = "a floor stands in every run" if floor else "it has something to add only where the defence draws noise"
-        lab.emit("note", one.kind, f"{one.label()} was not run: {why}")
+        lab.emit("note", one.kind, f"{one.label()} was not run: it adds something only where the defence draws noise")
 
 
 def _earlier(opened: Reopened, lab: Lab) -> Earlier | None:

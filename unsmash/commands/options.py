@@ -18,9 +18,11 @@ OwnModelOption = Annotated[
 RootOption = Annotated[Path | None, typer.Option("--data-root", help="Where data sets lie; else UNSMASH_DATA.")]
 AtOption = Annotated[str | None, typer.Option("--at", help="Layer after which the model is cut.")]
 AttackOption = Annotated[list[str] | None, typer.Option("--attack", help="KIND[:key=value,…]; repeat for several.")]
-QueriesOption = Annotated[int | None, typer.Option("--queries", min=1, help="Messages of one image an adversary sees.")]
+QueriesOption = Annotated[
+    int | None, typer.Option("--queries", min=1, max=4096, help="Messages of one image an adversary sees.")
+]
 FramesOption = Annotated[
-    int | None, typer.Option("--frames", min=1, help="Slightly moved frames of one image an adversary sees.")
+    int | None, typer.Option("--frames", min=1, max=1024, help="Slightly moved frames of one image an adversary sees.")
 ]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="path=value, such as train.epochs=2.")]

@@ -29,7 +29,8 @@ from unsmash.view import make_scene, observe
 pytestmark = pytest.mark.usefixtures("short_recogniser")
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "attack_challenge.py"
-N, M = TINY["victims"], TINY["shadow"]
+N, M = 40, 160
+"""Victims and shadow images of `TINY`"""
 SIGMA = 0.08
 PLAIN: dict[str, Any] = {"attacks": ["ridge", "gallery"], "train": {"epochs": 2}, "data": TINY, "model": "shallow_net"}
 NOISY = PLAIN | {"defences": [{"kind": "gaussian", "sigma": SIGMA}]}

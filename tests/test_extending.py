@@ -185,6 +185,11 @@ def test_what_is_there_already_is_told_and_nothing_is_measured(tmp_path: Path) -
     assert not [event for event in events if event.stage in ("victim", "recogniser", "ridge")]
     assert [event for event in events if "has all of that already" in event.text]
     assert len(Store(tmp_path).folders()) == 1
+    strict = attack(old.folder, ["ridge"], fail_if="ssim>0.999999")
+    assert (strict.verdict.budget, strict.verdict.word) == ("ssim>0.999999", "passes")
+    assert old.report.read_bytes() == before
+    old.report.unlink()
+    assert attack(old.folder, ["ridge"]).report.read_bytes()
 
 
 def test_what_has_nothing_to_add_is_told(tmp_path: Path) -> None:
@@ -246,7 +251,7 @@ def test_wrong_runs_are_errors_of_ours(tmp_path: Path) -> None:
         attack(old.runs[0].id[:4], ["lookalike"], out=tmp_path)
     with pytest.raises(ConfigError, match="--attack"):
         attack(old.folder)
-    with pytest.raises(ConfigError, match="queries: got 5000; allowed: .*4096"):
+    with pytest.raises(ConfigError, match=r"queries: got 5000; allowed: .*4096"):
         attack(old.folder, queries=5000)
     with pytest.raises(ConfigError, match="did you mean 'ridge'"):
         attack(old.folder, ["rigde"])

@@ -20,7 +20,8 @@ from unsmash.errors import ConfigError, DataError, RecordError
 from unsmash.rescoring import METRICS, Rescored, differing, score, summary
 from unsmash.store import GUESSES
 
-N = TINY["victims"]
+N = 40
+"""Victims of `TINY`"""
 
 
 @pytest.fixture(scope="module")

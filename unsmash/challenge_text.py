@@ -126,15 +126,23 @@ def read_me(manifest: Mapping[str, Any]) -> str:
         ]
     lines += ["", "Whoever attacks may " + "; ".join(adversary["can"]) + ".", ""]
     if adversary["releases_of_each_shadow_image"]:
-        lines += ["To run the device half stands here for the releases of the shadow images: ask for more of them with "
-                  "`--draws` when the folder is made.", ""]  # fmt: skip
+        lines += [
+            "You cannot run the device half yourself; the releases of the shadow images stand for it. Whoever made this "
+            "folder can make one with more of them (`--draws`), where the defence is random.",
+            "",
+        ]
     missing = adversary["granted_but_not_in_this_folder"]
     if missing:
         lines += [f"The adversary of the run holds what this folder leaves out, too: {', '.join(missing)}.", ""]
     lines += ["## What stands in the way", ""]
     lines += [
         f"- **{one['kind']}**: {one['summary']} {one['protects']} Proven: {one['guarantee']}. Settings: "
-        + (", ".join(f"{key} = {value}" for key, value in one["settings"].items() if key != "kind") or "none")
+        + (
+            ", ".join(
+                f"{key} = {value}" for key, value in one["settings"].items() if key != "kind" and value is not None
+            )
+            or "none"
+        )
         + "."
         for one in manifest["defence"]
     ] or ["Nothing: the activations are sent as they are."]

@@ -24,7 +24,7 @@ from unsmash.events import Sink, silent
 from unsmash.experiment import Experiment, Study, config_error, with_needed
 from unsmash.judge import judge
 from unsmash.lab import Lab
-from unsmash.records import Run
+from unsmash.records import ClassResult, Result, Run
 from unsmash.reopening import Reopened, reopen
 from unsmash.store import GUESSES, PICTURES, REPORT, VERDICT, write_record
 from unsmash.threat import Grant, Threat, standing
@@ -80,12 +80,11 @@ def attack(
     lab = Lab(device=working_device(device), sink=progress)
     opened = reopen(run, Path(out), lab, model=model, root=root)
     experiment = extended(opened.experiment, [one for one in new if isinstance(one, Attack)], queries, frames)
-    budget = opened.run.budget if fail_if is None else fail_if
     if experiment == opened.experiment and not again:
-        found = _as_it_is(opened, budget, lab, images=images)
+        found = _as_it_is(opened, fail_if, lab, images=images)
         _tell_what_did_not_run(new, found.runs[0], lab)
         return found
-    study = Study(experiment=experiment, seeds=(experiment.seed,), fail_if=budget)
+    study = Study(experiment=experiment, seeds=(experiment.seed,), fail_if=fail_if or opened.run.budget)
     earlier = None if again else _earlier(opened, lab)
     found = conduct(
         study, out=opened.store.root, progress=progress, module=opened.module, device=device, root=root, again=again,
@@ -133,21 +132,23 @@ def _with(threats: tuple[Threat, ...], more: Threat) -> tuple[Threat, ...]:
     return (*threats[:place], more, *threats[place:])
 
 
-def _as_it_is(opened: Reopened, budget: str, lab: Lab, *, images: bool) -> Audit:
+def _as_it_is(opened: Reopened, budget: str | None, lab: Lab, *, images: bool) -> Audit:
     """The run itself, for there is nothing to add; its report, which may be of several seeds, stays as it is."""
     folder = opened.store.folder(opened.run.id)
     verdict = opened.store.verdict(opened.run.id)
-    if verdict is None or verdict.budget != budget or not (folder / REPORT).is_file():
-        verdict = judge([opened.run], budget)
+    if verdict is None or not (folder / REPORT).is_file():
+        verdict = judge([opened.run], opened.run.budget)
         write_record(folder / VERDICT, verdict)
         report.write([opened.run], verdict, folder, folder / REPORT, images=images)
+    if budget is not None and budget != verdict.budget:
+        verdict = judge([opened.run], budget)
     lab.emit("note", "store", f"run {opened.run.id} has all of that already: nothing was attacked")
     return Audit((opened.run,), verdict, folder)
 
 
 def _tell_what_did_not_run(attacks: Sequence[Component], run: Run, lab: Lab) -> None:
     """Attacks that were asked for and have no result: what they would show is shown already."""
-    results = (*run.results, *(run.classes.results if run.classes else ()))
+    results: list[Result | ClassResult] = [*run.results, *(run.classes.results if run.classes else ())]
     done = [result.settings for result in results] + [{"kind": result.kind} for result in results if result.failure]
     for one in attacks:
         plain = one.model_dump(mode="json")

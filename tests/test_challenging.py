@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from small import TINY
+from torch import nn
 
 from unsmash.auditing import Audit, audit
 from unsmash.challenging import challenge
@@ -185,6 +186,40 @@ def test_an_undefended_release_is_what_the_device_half_computes(digits: Splits, 
     assert (arrays["shadow/image"] == digits.shadow.pixels.numpy()).all()
     assert (arrays["shadow/label"] == digits.shadow.labels.numpy()).all()
     assert manifest["random"] is False
+
+
+class TwoTensors(nn.Module):
+    """What crosses at `mid` are two tensors: its own maps, and those of a skip connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.early, self.mid, self.fc = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(8, 10)
+        draw = torch.Generator().manual_seed(5)
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=draw)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        early = torch.tanh(self.early(x))
+        return self.fc(torch.cat([self.mid(early).mean((2, 3)), early.mean((2, 3))], 1))
+
+
+def test_several_tensors_are_numbered(digits: Splits, tmp_path: Path) -> None:
+    found = audit(data=TINY, model=TwoTensors(), at="mid", attacks=["ridge"], out=tmp_path / "runs")
+    challenge(found.folder, tmp_path / "challenge", model=TwoTensors())
+    arrays, net = everything(tmp_path / "challenge"), TwoTensors()
+    with torch.no_grad():
+        early = torch.tanh(net.early(digits.victims.pixels))
+        expected = {early.numpy().shape: early.numpy(), (N, 4, 4, 4): net.mid(early).numpy()}
+    sent = [arrays[f"releases/release.{index}"][:, 0] for index in range(2)]
+    assert {one.shape for one in sent} == expected.keys()
+    assert all(np.allclose(one, expected[one.shape], atol=1e-5) for one in sent)
+    assert {name for name in arrays if name.startswith("shadow/release")} == {
+        "shadow/release.0", "shadow/release.1",
+    }  # fmt: skip
+    words = [sys.executable, "-c", ALONE, str(EXAMPLE), "challenge", "guesses.safetensors"]
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    (row,) = score(found.folder, ["mse"], guesses=tmp_path / "guesses.safetensors").rows
+    assert row.score.mean == pytest.approx(found.runs[0].result("ridge").scores["mse"].mean, rel=0.1)
 
 
 def test_noise_has_the_defences_law_and_a_secret_seed(digits: Splits, tmp_path: Path) -> None:

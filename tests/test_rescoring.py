@@ -97,6 +97,20 @@ def test_edited_guesses_are_told(made: Audit, tmp_path: Path) -> None:
         score(folder, ["mse"])
 
 
+@pytest.mark.usefixtures("short_recogniser")
+def test_an_attack_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unsmash.attacks.ridge import Ridge
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("singular")
+
+    monkeypatch.setattr(Ridge, "run", broken)
+    settings: Any = {"train": {"epochs": 1}, "attacks": ["ridge", "lookalike"]}
+    found = score(audit(data=TINY, model="shallow_net", out=tmp_path, **settings).folder, ["mae"])
+    assert [row.attack for row in found.rows] == ["lookalike"]
+    assert found.left_out == ("ridge did not finish: RuntimeError: singular",)
+
+
 def hand_in(folder: Path, guess: np.ndarray, name: str = "guess") -> Path:
     save_file({name: np.ascontiguousarray(guess)}, str(folder / "mine.safetensors"))
     return folder / "mine.safetensors"

@@ -127,8 +127,8 @@ def read_me(manifest: Mapping[str, Any]) -> str:
     lines += ["", "Whoever attacks may " + "; ".join(adversary["can"]) + ".", ""]
     if adversary["releases_of_each_shadow_image"]:
         lines += [
-            "You cannot run the device half yourself; the releases of the shadow images stand for it. Whoever made this "
-            "folder can make one with more of them (`--draws`), where the defence is random.",
+            "You cannot run the device half yourself; the releases of the shadow images stand for it. Whoever made "
+            "this folder can make one with more of them (`--draws`), where the defence is random.",
             "",
         ]
     missing = adversary["granted_but_not_in_this_folder"]

@@ -159,7 +159,7 @@ def _measure(
         budget=budget,
         latency_ms=device_latency(victim.model, victims.pixels[:1].to(lab.device)),
     )
-    return Measured(record, arrays | inverted, {name: guess.numpy() for name, guess in guesses.items()})
+    return Measured(record, arrays | inverted, {name: guess.detach().cpu().numpy() for name, guess in guesses.items()})
 
 
 def _attack_all(

@@ -118,7 +118,10 @@ def score(
             )
     scorer = _Scorer(record, scene, eye, lab)
     rows = [row for name, answer in answers.items() for row in scorer.rows(name, torch.from_numpy(answer), chosen)]
-    rows = _as_recorded(rows, record) if guesses is None else rows
+    if guesses is None:
+        rows = _as_recorded(rows, record)
+        failed = [one for one in record.results if one.failure]
+        scorer.left_out += [f"{one.name} did not finish: {one.failure}" for one in failed]
     return Rescored(
         record.id,
         len(victims),

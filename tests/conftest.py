@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
@@ -13,8 +14,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 import pytest
 import torch
+from commandline import Said, Tell
 from small import TINY
 
+from unsmash import cli
 from unsmash.data.base import Splits
 from unsmash.data.digits import Digits
 from unsmash.experiment import Experiment, study
@@ -48,3 +51,21 @@ def victim(plain: Experiment, digits: Splits) -> Victim:
 def short_recogniser(monkeypatch: pytest.MonkeyPatch) -> None:
     """A recogniser of a few steps where its quality does not matter."""
     monkeypatch.setattr("unsmash.recogniser.STEPS", 12)
+
+
+@pytest.fixture
+def tell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Tell:
+    """Run the command line in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("unsmash.recogniser.STEPS", 12)
+
+    def run(*words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["unsmash", *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as leaving:
+            code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        return Said(code, *capsys.readouterr())
+
+    return run

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 import typer
+from commandline import Said, Tell, process
 from PIL import Image
 from sklearn.datasets import load_digits
 from small import TINY
@@ -29,38 +30,6 @@ from unsmash.store import Store
 SMALL = "digits:" + ",".join(f"{name}={value}" for name, value in TINY.items() if name != "kind")
 ATTACKS = ("--attack", "ridge", "--attack", "gallery")
 FAST = ("audit", "--data", SMALL, "--model", "shallow_net", *ATTACKS, "--set", "train.epochs=2")
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Tell = Callable[..., Said]
-
-
-def process(*words: str, cwd: Path) -> Said:
-    done = subprocess.run([sys.executable, "-m", "unsmash.cli", *words], capture_output=True, text=True, cwd=cwd)
-    return Said(done.returncode, done.stdout, done.stderr)
-
-
-@pytest.fixture
-def tell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Tell:
-    """Run the command line in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("unsmash.recogniser.STEPS", 12)
-
-    def run(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["unsmash", *words])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as leaving:
-            code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-        return Said(code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +84,8 @@ def test_progress_goes_to_standard_error(quick: Said) -> None:
 
 def test_the_run_folder_is_whole(quick: Said, shared: Path) -> None:
     folder = shared / "runs" / json.loads(quick.out)["id"]
-    files = {"experiment.yaml", "run.json", "verdict.json", "events.jsonl", "pictures.safetensors", "report.html"}
+    files = {"experiment.yaml", "run.json", "verdict.json", "events.jsonl", "report.html"}
+    files |= {"pictures.safetensors", "guesses.safetensors"}
     assert {file.name for file in folder.iterdir()} == files
     run = load_run((folder / "run.json").read_text())
     assert run.command == "unsmash audit --data digits --quick --json"
@@ -575,7 +545,14 @@ def test_every_command_and_option_has_help(name: str, command: Any) -> None:
 
 def test_help_needs_no_torch() -> None:
     """Nor do the commands that only read."""
-    for words in (["--help"], ["audit", "--help"], ["sweep", "--help"], ["ls"], ["show", "nothing"]):
+    for words in (
+        ["--help"],
+        ["audit", "--help"],
+        ["attack", "--help"],
+        ["score", "--help"],
+        ["ls"],
+        ["show", "nothing"],
+    ):
         script = (
             "import sys\nfrom unsmash.cli import main\n"
             f"sys.argv = ['unsmash', *{words}]\n"

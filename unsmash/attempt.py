@@ -15,12 +15,26 @@ from unsmash.view import Scene, View
 
 
 def attempt(
-    attack: Attack, name: str, view: View, scene: Scene, eye: Recogniser | None, lab: Lab
+    attack: Attack,
+    name: str,
+    view: View,
+    scene: Scene,
+    eye: Recogniser | None,
+    lab: Lab,
+    *,
+    made: Tensor | None = None,
 ) -> tuple[Result, Tensor | None]:
-    """Run one attack and score it; an error becomes a failed result, and the other attacks go on."""
+    """Run one attack and score it; an error becomes a failed result, and the other attacks go on.
+
+    Gives the guess as it was scored too: images [n, c, h, w] in [0, 1], or of identity attacks log-likelihoods [n, N];
+    None where it failed. `made` is the guess where it has been made already: it is scored as if it were made here.
+    """
     try:
-        with lab.seeded(f"attack/{name}"):
-            guess = attack.run(view, lab.at(f"attack/{name}"))
+        if made is None:
+            with lab.seeded(f"attack/{name}"):
+                guess = attack.run(view, lab.at(f"attack/{name}"))
+        else:
+            guess = made
         if not guess.isfinite().all():
             raise UnsmashError("it gave numbers that are not finite")
     except (UnsmashError, RuntimeError, MemoryError) as error:
@@ -28,7 +42,7 @@ def attempt(
         return Result(name, attack.kind, attack.heading, attack.role, view.threat.name, failure=told), None
     if attack.secret is Secret.IDENTITY:
         exact = _known(view)
-        return scoring.score_candidates(attack, name, view.threat.name, guess, scene, exact=exact), None
+        return scoring.score_candidates(attack, name, view.threat.name, guess, scene, exact=exact), guess
     threat = "" if attack.role == "floor" else view.threat.name
     return scoring.score_images(attack, name, threat, guess, scene, eye), guess.float().clamp(0, 1)
 

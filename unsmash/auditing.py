@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsmash import class_archive, report
+from unsmash import class_archive, guesses, report
 from unsmash import experiment as experiments
 from unsmash.data.base import Data, Splits, data_root
+from unsmash.earlier import Earlier
 from unsmash.errors import ConfigError, UnsmashError
 from unsmash.events import Fan, JsonLines, Sink, silent
 from unsmash.experiment import Experiment, Study
@@ -130,10 +131,12 @@ def conduct(
     images: bool = True,
     command: str = "",
     splits: Splits | None = None,
+    earlier: Earlier | None = None,
 ) -> Audit:
     """Carry out a study: each seed's run is taken from the store or measured, then all are judged and reported.
 
-    `splits` are the study's images where the caller has loaded them already.
+    `splits` are the study's images where the caller has loaded them already; what the run in `earlier` has measured of
+    the same victim is taken from it.
 
     Raises:
         UnsmashError: what stopped it. A failed run is stored as data before the error is passed on.
@@ -144,7 +147,8 @@ def conduct(
         splits = load(study.experiment.data, lab, root=root, allow_contamination=allow_contamination)
     runs: list[Run] = []
     for one in study.experiments():
-        runs.append(_one(one, splits, store, replace(lab, seed=one.seed), module, study.fail_if, command, again))
+        alone = replace(lab, seed=one.seed)
+        runs.append(_one(one, splits, store, alone, module, study.fail_if, command, again, earlier))
     verdict = judge(runs, study.fail_if)
     folder = store.folder(runs[0].id)
     write_record(folder / VERDICT, verdict)
@@ -162,10 +166,9 @@ def _one(
     budget: str,
     command: str,
     again: bool,
+    earlier: Earlier | None,
 ) -> Run:
-    own = module is not None or experiment.model.given()
-    weights = state_digest(build(experiment, splits, lab, module=module)) if own else ""
-    name = run_id(experiment, splits, weights)
+    name = identity(experiment, splits, lab, module)
     if store.has(name) and not again:
         known = store.load(name)
         if known.failure is None and _cards_serve(known, budget):
@@ -178,11 +181,13 @@ def _one(
         told = replace(lab, sink=Fan((lab.sink, lines)))
         try:
             measured = measure(
-                experiment, splits, told, name=name, cache=store.cache, module=module, budget=budget, command=command
-            )
+                experiment, splits, told, name=name, cache=store.cache, module=module, budget=budget, command=command,
+                earlier=earlier,
+            )  # fmt: skip
             run = measured.run
             save_pictures(work / PICTURES, measured.arrays)
             class_archive.save(run, measured.arrays, work)
+            guesses.save(work, measured.guesses)
         except UnsmashError as error:
             if error.exit_code == 2:
                 raise  # a user's mistake is no result
@@ -195,6 +200,12 @@ def _one(
     if stopped is not None:
         raise stopped
     return run
+
+
+def identity(experiment: Experiment, splits: Splits, lab: Lab, module: nn.Module | None) -> str:
+    """The id of the run that measures this: a model that is given counts by the weights it comes with."""
+    own = module is not None or experiment.model.given()
+    return run_id(experiment, splits, state_digest(build(experiment, splits, lab, module=module)) if own else "")
 
 
 def _failed(name: str, experiment: Experiment, error: UnsmashError, command: str) -> Run:

@@ -102,6 +102,13 @@ def parse(text: str) -> Terms:
     )
 
 
+def identification_limit(text: str) -> float:
+    """The smallest share of identified victims that the expression forbids; 1 when it sets no such limit."""
+    terms = [term for group in parse(text) for term in group]
+    limits = [term.limit for term in terms if term.metric == "identification" and term.upper]
+    return min(limits, default=1.0)
+
+
 def _comparison(part: str, text: str) -> Comparison:
     match = COMPARISON.match(part)
     example = "Write for example --fail-if 'identification>0.05 or ssim>0.4'"

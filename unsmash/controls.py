@@ -15,6 +15,7 @@ from unsmash import budget as budgets
 from unsmash.attacks.base import Attack
 from unsmash.attempt import attempt
 from unsmash.data.base import Splits
+from unsmash.earlier import Earlier
 from unsmash.experiment import Experiment
 from unsmash.lab import Lab
 from unsmash.records import Card, Result
@@ -46,9 +47,13 @@ def with_cards(
     lab: Lab,
     stage: Stage,
     budget: str,
+    earlier: Earlier | None = None,
 ) -> list[Result]:
-    """Fill in `strong` for every attack; the control run is made only for those that are not over the limit."""
-    limit = _limit(budget)
+    """Fill in `strong` for every attack; the control run is made only for those that are not over the limit.
+
+    What an earlier run of the same victim found in its control is not tried again.
+    """
+    limit = budgets.identification_limit(budget)
     asked = {threat.name: threat for threat in rehearse.experiment.threats}
     finished = [r for r in results if r.role == "attack" and not r.failure]
     leaking = {r.threat for r in finished if r.card.valid and r.scores["identification"].low > limit}
@@ -64,9 +69,13 @@ def with_cards(
         elif not threat.asked or result.threat in leaking or result.card.exhibit:
             out.append(result)  # another attack has settled this adversary already, or must
         else:
-            control = control or Control(victim, scene, rehearse, lab)
             with stage(f"control of {result.name}") as say:
-                card = control.card(result)
+                known = earlier.control(result) if earlier else None
+                if known is not None:
+                    card = _with(result.card, strong=known[0], told=known[1])
+                else:
+                    control = control or Control(victim, scene, rehearse, lab)
+                    card = control.card(result)
                 say["say"] = card.evidence[-1]
             out.append(replace(result, card=card))
     return out
@@ -116,10 +125,3 @@ def shallowest(victim: Victim, splits: Splits) -> str:
 
 def _with(card: Card, *, strong: bool, told: str) -> Card:
     return replace(card, strong=strong, evidence=(*card.evidence, told))
-
-
-def _limit(budget: str) -> float:
-    """The smallest share of identified victims that the budget forbids; 0 when it sets no such limit."""
-    terms = [term for group in budgets.parse(budget) for term in group]
-    limits = [term.limit for term in terms if term.metric == "identification" and term.upper]
-    return min(limits, default=1.0)

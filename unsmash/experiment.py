@@ -95,8 +95,7 @@ class Experiment(BaseModel):
         if not self.at:
             object.__setattr__(self, "at", self.model.default_cut)
         if "threats" not in self.model_fields_set:
-            threats = _with_white_box(self.attacks, self.threats)
-            object.__setattr__(self, "threats", (*threats, *_owner(self.attacks, threats)))
+            object.__setattr__(self, "threats", with_needed(self.attacks, self.threats))
         _check_threats(self.threats)
         _check_grants(self.attacks, self.threats)
         _check_part(self.train, self.defences)
@@ -266,6 +265,12 @@ def _seeds(value: Any) -> tuple[int, ...]:
         allowed = f"a number of seeds from 1 to {MOST_SEEDS}, or a list of different whole numbers from 0 to 2^31"
         raise ConfigError("seeds", got=value, allowed=allowed)
     return tuple(seeds)
+
+
+def with_needed(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
+    """The threats, and the adversaries that some attacks bring because no standing one holds what they need."""
+    threats = _with_white_box(attacks, threats)
+    return (*threats, *_owner(attacks, threats))
 
 
 def _with_white_box(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:

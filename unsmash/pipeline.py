@@ -24,6 +24,7 @@ from unsmash.component import discover
 from unsmash.curves import Curve, Listener, thinned
 from unsmash.data.base import Splits
 from unsmash.description import data_record, describe
+from unsmash.earlier import Earlier
 from unsmash.environment import describe as describe_machine
 from unsmash.errors import BoundError, UnsmashError
 from unsmash.events import Fan
@@ -45,10 +46,11 @@ FLOORS = ("mean_image", "random_image", "class_mean")
 
 @dataclass
 class Measured:
-    """A run and the arrays of its pictures, by key."""
+    """A run, the arrays of its pictures by key, and what each attack answered by its name (see `unsmash.guesses`)."""
 
     run: Run
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    guesses: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass
@@ -82,8 +84,9 @@ def run(
     module: nn.Module | None = None,
     budget: str = budgets.DEFAULT,
     command: str = "",
+    earlier: Earlier | None = None,
 ) -> Measured:
-    """Measure one experiment on given images.
+    """Measure one experiment on given images; what an earlier run of its victim has measured is taken from there.
 
     Raises:
         UnsmashError: what stopped it, with the stage it was in under `stage`.
@@ -91,7 +94,9 @@ def run(
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     clock, begun = _Clock(lab), time.perf_counter()
     try:
-        measured = _measure(experiment, splits, lab, clock, cache=cache, module=module, budget=budget, name=name)
+        measured = _measure(
+            experiment, splits, lab, clock, cache=cache, module=module, budget=budget, name=name, earlier=earlier
+        )
     except UnsmashError as error:
         error.stage = clock.stage_now  # type: ignore[attr-defined]
         raise
@@ -112,6 +117,7 @@ def _measure(
     module: nn.Module | None,
     budget: str,
     name: str,
+    earlier: Earlier | None,
 ) -> Measured:
     with clock.stage("victim") as told:
         victim = prepare(experiment, splits, lab, cache, module=module)
@@ -125,23 +131,25 @@ def _measure(
         victims.pixels, victims.labels, shadow.pixels, shadow.labels, len(splits.classes), lab.at("scene")
     )
     sealed = seal(victim.model)
-    floors = [scoring.chance(len(victims)), *_floors(victim, scene, eye, lab)]
+    plain = observe(victim.model, scene, Threat(), lab)
+    floors = [scoring.chance(len(victims)), *(result for result, _ in floors_of(plain, scene, eye, lab))]
     floors += label_only(undefended, scene, splits, lab)
     guesses: dict[str, Tensor] = {}
     curves: list[Curve] = []
     rehearse = Rehearsal(experiment, splits, lab, module)
-    attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses, rehearse, sealed, curves)
+    attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses, rehearse, sealed, curves, earlier)
     _check_bounds(attacks, experiment)
     with clock.stage("proofs") as told:
         bounds = proofs.prove(experiment, victim, scene, attacks, lab.at("proofs"))
         told["say"] = proofs.say(bounds, len(victims))
-    attacks = controls.with_cards(attacks, victim, scene, rehearse, lab, clock.stage, budget)
+    attacks = controls.with_cards(attacks, victim, scene, rehearse, lab, clock.stage, budget, earlier)
     rows = plan(experiment, victim.model.shield)
-    classes, inverted = prototypes.measure(rows, victim.model, scene, eye, splits.classes, lab, clock.stage)
+    classes, inverted = prototypes.measure(rows, victim.model, scene, eye, splits.classes, lab, clock.stage, earlier)
     require_unchanged(victim.model, sealed, "an attack on the network or a control run")
     first = observe(victim.model, scene, experiment.threats[0].model_copy(update={"queries": 1}), lab)
     results = scoring.order_by_identification([*floors, *attacks])
-    shown, arrays = pictures.choose(results, guesses, scene, first.release, splits.classes)
+    images = {name: guess for name, guess in guesses.items() if guess.ndim == 4}
+    shown, arrays = pictures.choose(results, images, scene, first.release, splits.classes)
     maps, levels = feature_maps.choose(victim.model, scene, first.release, shown)
     record = Run(
         id=name,
@@ -162,7 +170,8 @@ def _measure(
         budget=budget,
         latency_ms=device_latency(victim.model, victims.pixels[:1].to(lab.device)),
     )
-    return Measured(record, arrays | levels | inverted)
+    kept = {name: guess.detach().cpu().numpy() for name, guess in guesses.items()}
+    return Measured(record, arrays | levels | inverted, kept)
 
 
 def _attack_all(
@@ -176,6 +185,7 @@ def _attack_all(
     rehearse: Rehearsal,
     sealed: dict[str, str],
     curves: list[Curve],
+    earlier: Earlier | None,
 ) -> list[Result]:
     results: list[Result] = []
     ridge_error: dict[str, float] = {}
@@ -188,8 +198,11 @@ def _attack_all(
             with clock.stage(name) as told:
                 heard = Listener(name)
                 hearing = replace(lab, sink=Fan((lab.sink, heard)))
-                result, guess = attempt(attack, name, view, scene, eye, hearing)
-                curves += heard.curves
+                made = earlier.attempt if earlier else attempt
+                result, guess = made(attack, name, view, scene, eye, hearing)
+                curves += earlier.curves(name) if earlier else []
+                # what another attack trained, and an earlier run kept, is trained anew where its memory is gone
+                curves += [one for one in heard.curves if one.rows not in [other.rows for other in curves]]
                 require_unchanged(network_of(view), sealed, f"the attack {name}")
                 if attack.kind == "ridge" and "mse" in result.scores:
                     ridge_error[threat.name] = result.scores["mse"].mean
@@ -197,7 +210,7 @@ def _attack_all(
                     error = _ridge_error(ridge_error, view, scene, lab)
                     if error is not None:
                         result = replace(result, card=controls.against_ridge(result, error))
-                told["say"] = say(result)
+                told["say"] = say(result) + (earlier.origin(name) if earlier else "")
             results.append(result)
             if guess is not None:
                 guesses[name] = guess
@@ -245,12 +258,13 @@ def _distinct(experiment: Experiment, victim: Victim) -> list[Threat]:
     return [threat for threat, attacks in rows if not all(isinstance(attack, ClassAttack) for attack, _ in attacks)]
 
 
-def _floors(victim: Victim, scene: Scene, eye: Recogniser | None, lab: Lab) -> list[Result]:
-    view = granted(observe(victim.model, scene, Threat(), lab), Grant.SHADOW, Grant.LABELS)
+def floors_of(view: View, scene: Scene, eye: Recogniser | None, lab: Lab) -> list[tuple[Result, Tensor | None]]:
+    """What guessers reach who do not look at the release, with their guesses; any view of the scene will do."""
+    view = granted(view, Grant.SHADOW, Grant.LABELS)
     kinds = discover("unsmash.attacks", Attack)
     wanted = [kind for kind in FLOORS if kind != "class_mean" or len(scene.labels[scene.labels >= 0].unique()) > 1]
     floors = [kinds[kind](kind=kind) for kind in wanted]
-    return [attempt(floor, floor.kind, view, scene, eye, lab)[0] for floor in floors]
+    return [attempt(floor, floor.kind, view, scene, eye, lab) for floor in floors]
 
 
 def _ridge_error(known: dict[str, float], view: View, scene: Scene, lab: Lab) -> float | None:

@@ -19,6 +19,7 @@ from unsmash.class_archive import ARRAY
 from unsmash.class_inversion import PLAIN, Inversion
 from unsmash.class_scoring import Account, prototypes, scores
 from unsmash.controls import Stage
+from unsmash.earlier import Earlier
 from unsmash.errors import UnsmashError
 from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser
@@ -41,6 +42,7 @@ def measure(
     names: Sequence[str],
     lab: Lab,
     stage: Stage,
+    earlier: Earlier | None = None,
 ) -> tuple[ClassRecord | None, dict[str, np.ndarray]]:
     """All class attacks of a plan, and float32 arrays [classes, c, h, w] of their images; None where there are none."""
     results: list[ClassResult] = []
@@ -54,8 +56,9 @@ def measure(
         view = observe(model, scene, threat, lab)
         for attack, name in mine:
             with stage(name) as told:
-                found, images = _attempt(attack, name, view, scene, eye, names, lab)
-                told["say"] = say(found[-1])
+                known = earlier.inverted(attack, name, threat) if earlier else None
+                found, images = known or _attempt(attack, name, view, scene, eye, names, lab)
+                told["say"] = say(found[-1]) + (earlier.origin(name) if earlier else "")
             results += found
             if images is not None:
                 arrays[f"{ARRAY}{name}"] = images.float().contiguous().numpy()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unsmash.attacks.base import Attack
+from unsmash.metrics.base import Metric
 from unsmash.metrics.dependence import distance_correlation, distance_correlation_compat
 from unsmash.metrics.identification import Matching, by_similarity, identify
 from unsmash.metrics.images import pixel_metrics
@@ -33,16 +34,12 @@ def score_images(attack: Attack, name: str, threat: str, guess: Tensor, scene: S
     matching = identify(guess, truth)
     scores = {"identification": share_score("identification", matching.hits)}
     for metric in pixel_metrics(tuple(truth.shape[1:])):
-        values = metric(truth, guess)
-        scores[metric.name] = mean_score(metric.name, metric.unit, metric.leak, values)
+        scores[metric.name] = pixel_score(metric, truth, guess)
     if eye is not None:
-        featured = identify(eye.features(guess), eye.features(truth))
-        scores["feature_identification"] = share_score("feature_identification", featured.hits)
-        known = scene.labels >= 0
-        if known.any():
-            read = eye.recognises(guess[known], scene.labels[known])
-            scores["recognition"] = share_score("recognition", read)
-    scores["dcor"] = plain_score("dcor", distance_correlation(truth[:DCOR_ROWS], guess[:DCOR_ROWS]), len(truth))
+        scores["feature_identification"] = feature_score(guess, truth, eye)
+        if (scene.labels >= 0).any():
+            scores["recognition"] = recognition_score(guess, scene, eye)
+    scores["dcor"] = dcor_score(truth, guess)
     collapsed = is_collapsed(guess, truth, scene.shadow.mean(0))
     evidence = ("It gave nearly the same guess to every victim.",) if collapsed and attack.role != "floor" else ()
     card = Card(collapsed=collapsed and attack.role != "floor", evidence=evidence, exhibit=attack.exhibit)
@@ -101,6 +98,27 @@ def dependence(victims: Tensor, release: Smashed) -> dict[str, Score]:
         "dcor": plain_score("dcor", distance_correlation(x, z), len(x)),
         "dcor_compat": plain_score("dcor_compat", distance_correlation_compat(x, z), len(x)),
     }
+
+
+def pixel_score(metric: Metric, truth: Tensor, guess: Tensor) -> Score:
+    """One pixel metric over all victims; images [n, c, h, w] in [0, 1]."""
+    return mean_score(metric.name, metric.unit, metric.leak, metric(truth, guess))
+
+
+def feature_score(guess: Tensor, truth: Tensor, eye: Recogniser) -> Score:
+    """Identification in the recogniser's features."""
+    return share_score("feature_identification", identify(eye.features(guess), eye.features(truth)).hits)
+
+
+def recognition_score(guess: Tensor, scene: Scene, eye: Recogniser) -> Score:
+    """The share of guesses that the recogniser reads as their victim's class, where that is known."""
+    known = scene.labels >= 0
+    return share_score("recognition", eye.recognises(guess[known], scene.labels[known]))
+
+
+def dcor_score(truth: Tensor, guess: Tensor) -> Score:
+    """Distance correlation of images and guesses, over the first victims."""
+    return plain_score("dcor", distance_correlation(truth[:DCOR_ROWS], guess[:DCOR_ROWS]), len(truth))
 
 
 def is_collapsed(guess: Tensor, truth: Tensor, average: Tensor) -> bool:

@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 
 
 def locate(run: str, out: Path) -> tuple[Store, str]:
-    """The store and id of a run given by id or by its folder."""
+    """The store and id of a run given by its id, by a beginning of it that no other shares, or by its folder.
+
+    Raises:
+        RecordError: there is no such run, or the beginning is that of several.
+    """
     path = Path(run)
     if (path / RUN).is_file():
-        return Store(path.parent), path.resolve().name
-    return Store(out), run
+        path = path if path.name not in ("", "..") else path.resolve()
+        return Store(path.parent), path.name
+    return Store(out), Store(out).find(run)
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
@@ -61,7 +66,7 @@ def print_rows(rows: Sequence[dict[str, Any]], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=_width())
+    console = Console(width=width())
     if not rows:
         console.print(f"No runs in {out} yet: `unsmash audit` makes one.", markup=False)
         return
@@ -85,7 +90,7 @@ def print_run(store: Store, name: str) -> None:
 
     run = store.load(name)
     verdict = store.verdict(name) or judge([run], run.budget)
-    console = Console(highlight=False, width=_width())
+    console = Console(highlight=False, width=width())
     console.print(f"[bold]{verdict.word.capitalize()}.[/] ", end="")
     console.print(verdict.sentence, markup=False)
     if run.failure:
@@ -135,7 +140,7 @@ def _tabled(first: str, columns: Sequence[str], lines: Sequence[Setting]) -> Con
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False, width=_width())
+    console = Console(highlight=False, width=width())
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(first, overflow="fold")
     for title in columns:
@@ -193,7 +198,7 @@ def _without_seed(run: Run) -> str:
     return json.dumps([{k: v for k, v in run.experiment.items() if k != "seed"}, fingerprint], sort_keys=True)
 
 
-def _width() -> int | None:
+def width() -> int | None:
     """A terminal's own width; wide enough for whole rows where the output goes to a file or a pipe."""
     return None if sys.stdout.isatty() else 140
 

@@ -1,6 +1,7 @@
 """Run folders: written under a temporary name and renamed when complete, so a half-written run cannot be read.
 
     OUT/<run id>/   experiment.yaml  run.json  verdict.json  events.jsonl  pictures.safetensors  report.html
+                    guesses.safetensors, what each attack answered for every victim
                     testing_adversarial_<attack>.tar.gz, for each attack on the network's classes
     OUT/cache/      trained victims, by the hash of what they depend on
     OUT/frontiers/  one folder a sweep: frontier.html  frontier.json  study.yaml
@@ -25,7 +26,8 @@ from unsmash.plain import build, dumps
 from unsmash.records import Run, load_run
 from unsmash.verdicts import Verdict
 
-RUN, VERDICT, REPORT, PICTURES = "run.json", "verdict.json", "report.html", "pictures.safetensors"
+RUN, VERDICT, REPORT = "run.json", "verdict.json", "report.html"
+PICTURES, GUESSES = "pictures.safetensors", "guesses.safetensors"
 UNFINISHED = ".unfinished"
 """How names of work in progress end; other dotted folders are the user's, and nobody may sweep them"""
 
@@ -48,6 +50,26 @@ class Store:
     def has(self, run_id: str) -> bool:
         """True when that run is complete."""
         return (self.folder(run_id) / RUN).is_file()
+
+    def find(self, run: str) -> str:
+        """The id of a complete run, given whole or by a beginning that no other run shares.
+
+        Raises:
+            RecordError: there is none, or there are several.
+        """
+        if self.has(run):
+            return run
+        known = [folder.name for folder in self.folders()]
+        alike = [name for name in known if run and name.startswith(run)]
+        if len(alike) == 1:
+            return alike[0]
+        if alike:
+            raise RecordError(
+                f"{run!r} begins {len(alike)} runs in {self.root}: {', '.join(alike[:5])}; write more of it"
+            )
+        near = nearest(run, known) or known[:5]
+        hint = f"there are {', '.join(near)}" if near else "there are none yet; `unsmash audit` makes one"
+        raise RecordError(f"no run {run!r} in {self.root}: {hint}")
 
     @contextmanager
     def writing(self, run_id: str) -> Iterator[Path]:
@@ -83,17 +105,12 @@ class Store:
             ) from None
 
     def load(self, run_id: str) -> Run:
-        """One run's record.
+        """One run's record, by its id or its unique beginning.
 
         Raises:
             RecordError: no such run, or it cannot be read.
         """
-        file = self.folder(run_id) / RUN
-        if not file.is_file():
-            known = [folder.name for folder in self.folders()]
-            near = nearest(run_id, known) or known[:5]
-            hint = f"there are {', '.join(near)}" if near else "there are none yet; `unsmash audit` makes one"
-            raise RecordError(f"no run {run_id!r} in {self.root}: {hint}")
+        file = self.folder(self.find(run_id)) / RUN
         try:
             return load_run(file.read_text(encoding="utf-8"))
         except RecordError as error:

@@ -22,6 +22,14 @@ class Metric:
     """Which direction means more leakage"""
     source: str
     """Where the definition comes from, and its data range"""
+    data_range: str = "[0, 1]"
+    """Values of a pixel that the definition is computed on"""
+    least: int = 1
+    """Least side of an image in pixels"""
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """True when images of shape [c, h, w] are large enough."""
+        return min(shape[-2:]) >= self.least
 
     def __call__(self, truth: Tensor, guess: Tensor) -> Tensor:
         """The metric of each victim."""

@@ -94,7 +94,7 @@ def _chunked(function: Any, truth: Tensor, guess: Tensor, **settings: Any) -> Te
 MSE = Metric("mse", mse, unit="squared pixel value", leak="down", source="data range [0, 1]")
 PSNR = Metric("psnr", psnr, unit="dB", leak="up", source="data range [0, 1], peak 1")
 SSIM = Metric("ssim", ssim, unit="", leak="up", source="Wang et al. 2004, data range [0, 1]")
-MS_SSIM = Metric("ms_ssim", ms_ssim, unit="", leak="up", source="Wang et al. 2003, data range [0, 1]")
+MS_SSIM = Metric("ms_ssim", ms_ssim, unit="", leak="up", source="Wang et al. 2003, data range [0, 1]", least=176)
 
 
 def pixel_metrics(shape: tuple[int, ...]) -> tuple[Metric, ...]:

@@ -60,12 +60,12 @@ class GeneratorPrior(GeneratorPlan, Attack):
     def of(cls, network: nn.Module, *, numbers: int, **settings: Any) -> GeneratorPrior:
         """The attack with a generator of one's own: a module [n, numbers] → images [n, c, h, w] in [0, 1].
 
-        A copy is used as it is, in eval mode, with codes near N(0, 1). The attack then holds no images of its own: what the
-        generator was made from is for its maker to tell. Its hash is among the settings, so runs of different
+        A copy is used as it is, in eval mode, with codes near N(0, 1). The attack then holds no images of its own: what
+        the generator was made from is for its maker to tell. Its hash is among the settings, so runs of different
         generators are different runs; a file cannot name one.
         """
         mine = Generator(copy.deepcopy(network).eval().requires_grad_(False), numbers)
-        raw = {**settings, "numbers": numbers, "own": mine.digest()}
+        raw = {**settings, "numbers": numbers, "own": mine.digest()[:16]}
         return cls.model_validate(raw, context={"generator": mine})
 
     @model_validator(mode="after")

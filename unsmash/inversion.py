@@ -21,13 +21,20 @@ from torch import Tensor, nn
 from unsmash.bounds.regions import Noise
 from unsmash.errors import UnsmashError
 from unsmash.lab import Lab
+from unsmash.search_space import Pixels, Space
 from unsmash.split.shield import Shield, Shields, Smashed, as_tuple, flat
 
 PIXELS = 50_000
 """Most pixels that descend at once, which bounds the memory that feature maps take"""
 
+PIXEL = Pixels()
+"""Where images are sought when no other space is named"""
+
 LEVEL_DRAWS = 16
 """Releases drawn to estimate the misfit of the truth where its law has no closed form"""
+
+EASED = 0.6
+"""Share of the steps over which total variation comes down to its weight"""
 
 ENOUGH = 0.01
 """Share of grey's misfit above the noise below which a victim needs no other start"""
@@ -44,17 +51,15 @@ class Descent:
     tv: float
     """Weight of the mean total variation of a pixel, against the misfit as a share of a grey image's"""
     spread: float = 0.0
-    """Least weight of the squared length of a doubt's numbers, on the same scale; noise of known size asks for more"""
+    """Least weight of the squared length of numbers near N(0, 1), on the same scale; noise of known size asks for
+    more"""
+    ease: float = 1.0
+    """Total variation is weighed this many times as much at first; it falls to its own weight over three fifths of the
+    steps. What is told apart is then the same, and large plain parts are settled before small ones"""
 
-
-@dataclass(frozen=True)
-class Doubt:
-    """Where the truth may lie around a start: start + widths · (u @ directions) with u near N(0, 1)."""
-
-    directions: Tensor
-    """[q, c·h·w]"""
-    widths: Tensor
-    """Deviation at each pixel of each start, [n, c, h, w]"""
+    def weight(self, step: int) -> float:
+        """Of total variation at a step."""
+        return self.tv * (1 + (self.ease - 1) * max(0.0, 1 - step / (EASED * self.steps)))
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,23 @@ class Target:
         Minus twice the log-likelihood for Gaussian noise, minus once for Laplace noise, up to a constant; the squared
         distance from the release without noise where the law is another.
         """
-        sent = flat(self.shield.quiet(as_tuple(self.device(images))))
+        sent = self._sent(images)
         gap = (self.rows[:, victims].to(sent.device) - sent) / self.scale
         if self.noise and self.noise.law == "laplace":
             return gap.abs().sum((0, 2))
         return gap.square().sum((0, 2)) * (self.count if self.noise else 1)
+
+    @torch.no_grad()
+    def misfits(self, images: Tensor) -> Tensor:
+        """The misfit of every image [m, c, h, w] for every victim: [n, m] on the CPU."""
+        sent = torch.cat([self._sent(part.to(self.lab.device)).cpu() for part in images.split(256)])
+        rows, sent = self.rows.cpu() / self.scale.cpu(), sent / self.scale.cpu()
+        if self.noise and self.noise.law == "laplace":
+            return sum((torch.cdist(one, sent, p=1) for one in rows), torch.zeros(rows.shape[1], len(sent)))
+        return torch.cdist(rows[0], sent).square() * (self.count if self.noise else 1)
+
+    def _sent(self, images: Tensor) -> Tensor:
+        return flat(self.shield.quiet(as_tuple(self.device(images))))
 
     @torch.no_grad()
     def level(self, images: Tensor) -> Tensor:
@@ -124,24 +141,24 @@ def last_noise(shield: Shield) -> Noise | None:
 
 
 def invert(
-    target: Target, starts: Sequence[Tensor], plan: Descent, lab: Lab, stage: str, doubt: Doubt | None = None
+    target: Target, starts: Sequence[Tensor], plan: Descent, lab: Lab, stage: str, space: Space = PIXEL
 ) -> Found:
-    """Descend from the first start, [n, c, h, w] in [0, 1]; victims not fitted by it try the next, and so on.
+    """Descend from the first start; victims not fitted by it try the next, and so on.
 
-    With a doubt around the starts the search is for its numbers u [n, q], and the image is clamped.
+    The space says what moves and what a start is: pixels, and an image [n, c, h, w] in [0, 1], where none is given.
     Of all images passed through, each victim keeps the one of least misfit above the noise and prior together, among
     those that fit no worse than its first start does.
 
     Raises:
         UnsmashError: no gradient reaches the images.
     """
-    best, scale = _measured(target, plan, starts[0], lab)
+    best, scale = _measured(target, plan, starts[0], lab, space)
     for place, start in enumerate(starts):
         left = best.unfitted() if place else torch.arange(len(start))
-        parts = left.split(max(1, PIXELS // start[0].numel())) if len(left) else ()
+        parts = left.split(max(1, PIXELS // best.images[0].numel())) if len(left) else ()
         progress = iter(lab.track(range(plan.steps * len(parts)), stage))
         for victims in parts:
-            found = _descend(target, start[victims], victims, scale.of(victims, lab), plan, progress, lab, doubt)
+            found = _descend(target, start[victims], victims, scale.of(victims, lab), plan, progress, lab, space)
             best = best.better(found, victims)
         next(progress, None)
     return Found(best.images, best.misfit)
@@ -182,11 +199,12 @@ class _Kept:
 
 
 @torch.no_grad()
-def _measured(target: Target, plan: Descent, start: Tensor, lab: Lab) -> tuple[_Kept, _Scale]:
+def _measured(target: Target, plan: Descent, start: Tensor, lab: Lab, space: Space) -> tuple[_Kept, _Scale]:
     """The start itself, for all victims, and what misfits are compared with from there."""
     parts, scales = [], []
-    for victims in torch.arange(len(start)).split(max(1, PIXELS // start[0].numel())):
-        images = start[victims].to(lab.device).clamp(0, 1)
+    size = space.shown(start[:1].to(lab.device))[0].numel()
+    for victims in torch.arange(len(start)).split(max(1, PIXELS // size)):
+        images = space.shown(start[victims].to(lab.device))
         misfit, scale = target.misfit(images, victims), _Scale.measure(target, images, victims)
         excess = scale.excess(misfit)
         parts.append(_Kept(images, misfit, excess, excess + plan.tv * total_variation(images)).cpu())
@@ -204,7 +222,7 @@ class _Scale:
     level: Tensor
     """The truth's expected misfit"""
     length: Tensor
-    """Weight by which the squared length of a doubt's numbers stands to the misfit as prior to likelihood"""
+    """Weight by which the squared length of numbers near N(0, 1) stands to the misfit as prior to likelihood"""
 
     bound: Tensor
     """Share of it that the first start has: an image with more is not kept"""
@@ -234,53 +252,34 @@ def _descend(
     plan: Descent,
     progress: Iterator[int],
     lab: Lab,
-    doubt: Doubt | None,
+    space: Space,
 ) -> _Kept:
-    start = start.to(lab.device).clamp(0, 1)
-    around = None if doubt is None else _Around(start, doubt.directions.to(lab.device), doubt.widths[victims])
-    free = start.clone() if around is None else start.new_zeros(len(start), len(around.directions))
-    free.requires_grad_()
-    optimiser = torch.optim.Adam([free], lr=plan.rate)
+    search = space.search(start.to(lab.device), victims)
+    optimiser = torch.optim.Adam(search.free, lr=plan.rate)
     kept: _Kept | None = None
     for step in range(plan.steps + 1):
-        images = free if around is None else around.images(free)
+        images, length = search.images(), search.length()
         misfit = target.misfit(images, victims)
         if not misfit.requires_grad:
             raise UnsmashError("no gradient reaches the images: the device half or the defence gives steps only")
-        excess = scale.excess(misfit)
-        total = excess + plan.tv * total_variation(images)
-        if around is not None:
-            total = total + scale.length.clamp(min=plan.spread) * free.square().sum(1)
+        excess, variation = scale.excess(misfit), total_variation(images)
+        prior = 0.0 if length is None else scale.length.clamp(min=plan.spread) * length
+        total = excess + plan.tv * variation + prior
         allowed = torch.where(excess > scale.bound, math.inf, total)  # never a worse fit than the first start's
         now = _Kept(*(part.detach().clone() for part in (images, misfit, excess, allowed)))
         kept = now if kept is None else kept.better(now)
         if step == plan.steps:
             break
         next(progress, None)
-        (gradient,) = torch.autograd.grad(total.sum(), free)
-        free.grad = gradient.nan_to_num(0, 0, 0)  # a norm of zeros, as a clip takes it, has no derivative
+        sought = (excess + plan.weight(step) * variation + prior).sum()
+        for numbers, gradient in zip(search.free, torch.autograd.grad(sought, search.free), strict=True):
+            numbers.grad = gradient.nan_to_num(0, 0, 0)  # a norm of zeros, as a clip takes it, has no derivative
         optimiser.param_groups[0]["lr"] = plan.rate * (0.51 + 0.49 * math.cos(math.pi * step / plan.steps))
         optimiser.step()
-        if around is None:
-            with torch.no_grad():
-                free.clamp_(0, 1)
+        with torch.no_grad():
+            search.settle()
     assert kept is not None
     return kept.cpu()
-
-
-@dataclass(frozen=True)
-class _Around:
-    """Images by the numbers of a doubt around their starts."""
-
-    start: Tensor
-    directions: Tensor
-    widths: Tensor
-
-    def images(self, numbers: Tensor) -> Tensor:
-        """Within [0, 1], with the gradient let through: what is beyond an end can come back."""
-        moved = (numbers @ self.directions).reshape_as(self.start)
-        images = self.start + self.widths.to(self.start.device) * moved
-        return images + (images.clamp(0, 1) - images).detach()
 
 
 def total_variation(images: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from unsmash.defences.dropout import DropoutShield
 from unsmash.defences.gaussian import GaussianShield
 from unsmash.defences.laplace import LaplaceShield
 from unsmash.errors import ThreatError, UnsmashError
-from unsmash.inversion import Descent, Doubt, Target, invert, last_noise, total_variation
+from unsmash.inversion import Descent, Target, invert, last_noise, total_variation
 from unsmash.lab import Lab
+from unsmash.search_space import Doubt
 from unsmash.split import Shield, Shields, SplitModel
 from unsmash.threat import Grant
 from unsmash.view import View

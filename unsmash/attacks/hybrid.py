@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from unsmash.attacks.base import Attack
 from unsmash.decoding import NEEDS, DecoderPlan, Size, TrainedDecoder, trained_decoder
-from unsmash.inversion import Descent, Doubt, Target, invert
+from unsmash.inversion import Descent, Target, invert
 from unsmash.lab import Lab
+from unsmash.search_space import Doubt
 from unsmash.threat import Grant
 from unsmash.view import View
 

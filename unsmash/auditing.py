@@ -163,9 +163,7 @@ def _one(
     command: str,
     again: bool,
 ) -> Run:
-    own = module is not None or experiment.model.local_only
-    weights = state_digest(build(experiment, splits, lab, module=module)) if own else ""
-    name = run_id(experiment, splits, weights)
+    name = name_of(experiment, splits, lab, module)
     if store.has(name) and not again:
         known = store.load(name)
         if known.failure is None and _cards_serve(known, budget):
@@ -195,6 +193,13 @@ def _one(
     if stopped is not None:
         raise stopped
     return run
+
+
+def name_of(experiment: Experiment, splits: Splits, lab: Lab, module: nn.Module | None = None) -> str:
+    """The id of an experiment's run on these images, known before it is measured."""
+    own = module is not None or experiment.model.local_only
+    weights = state_digest(build(experiment, splits, lab, module=module)) if own else ""
+    return run_id(experiment, splits, weights)
 
 
 def _failed(name: str, experiment: Experiment, error: UnsmashError, command: str) -> Run:

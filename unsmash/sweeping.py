@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from unsmash import budget, execute, report, variants
-from unsmash.auditing import gathered, load, parsed, working_device
+from unsmash.auditing import gathered, load, name_of, parsed, working_device
+from unsmash.cluster import Cluster
 from unsmash.component import discover
 from unsmash.data.base import Splits
 from unsmash.defences.base import Defence
+from unsmash.depot import Depot
 from unsmash.errors import ConfigError, UnsmashError
 from unsmash.events import Event, Sink, silent
 from unsmash.execute import Here, Job, Outcome, Processes
@@ -100,8 +102,15 @@ def conduct(
     again: bool = False,
     images: bool = True,
     command: str = "",
+    on: str = "",
+    depot: str = "",
+    cpus: float = 1,
+    gpus: float = 0,
 ) -> Sweep:
     """Carry out a study of several variants: check them all, measure what the store does not have, write the frontier.
+
+    `on` is the address of a Ray cluster to carry them out on, each with `cpus` cores and `gpus` GPUs; its machines
+    share the folder `out`, or exchange runs under the URL `depot`.
 
     Raises:
         UnsmashError: something is wrong with the study. A variant that fails is a row of the frontier, no error.
@@ -113,21 +122,30 @@ def conduct(
         _rehearse(plan, pools, lab, module)
         told["say"] = f"{len(plan.variants)} can be built and cut"
     options = {
-        "out": str(out), "device": lab.device.type if device == "auto" else device, "again": again, "images": images,
+        "out": str(out.absolute() if on else out), "again": again, "images": images,
+        "device": lab.device.type if device == "auto" and not on else device,
         "root": None if root is None else str(root), "allow_contamination": allow_contamination,
         "command": _alone(plan),
     }  # fmt: skip
-    jobs = [_job(variant, options) for variant in variants.ordered(plan.variants)]
-    slots = _workers(workers, len(jobs), lab.device.type, module)
-    entries = _Entries(plan, Store(out), slots, progress)
+    jobs = [_job(variant, options, pools, lab) for variant in variants.ordered(plan.variants)]
     executor: execute.Executor
-    if slots == 1:
+    if on:
+        cluster = _cluster(on, depot, cpus, gpus, module)
+        slots = max(1, min(workers or cluster.slots, len(jobs)))
+    else:
+        slots = _workers(workers, len(jobs), lab.device.type, module)
+    entries = _Entries(plan, Store(out), slots, progress)
+    if on:
+        cluster.tell, executor = entries.tell, cluster
+    elif slots == 1:
         images_of = {variant.name: pools[_key(variant)] for variant in plan.variants}
         executor = Here(entries.tell, lambda job: images_of[job.name], module)
     else:
         executor = Processes(entries.tell, slots, threads=_threads(slots))
     try:
         for outcome in execute.carry_out(jobs, executor, slots, entries.begin):
+            if depot:
+                Depot(depot).fetch(Store(out), outcome.runs)
             entries.take(outcome)
     finally:
         executor.stop()
@@ -175,11 +193,23 @@ def _rehearse(plan: Plan, pools: Mapping[str, Splits], lab: Lab, module: nn.Modu
             raise UnsmashError(f"{variant.name}: {error}") from None
 
 
-def _job(variant: Variant, options: dict[str, Any]) -> Job:
+def _cluster(on: str, depot: str, cpus: float, gpus: float, module: nn.Module | None) -> Cluster:
+    """A Ray cluster to work on."""
+    if module is not None:
+        hint = "Give the model as path.py:factory, on a path that every machine has"
+        raise ConfigError("on", got=on, allowed="nothing, with a model that lives in this process", hint=hint)
+    return Cluster(lambda name, event: None, on, processors=cpus, accelerators=gpus, depot=depot)
+
+
+def _job(variant: Variant, options: dict[str, Any], pools: Mapping[str, Splits], lab: Lab) -> Job:
     study = variant.study
+    if study.experiment.model.local_only:
+        ids: tuple[str, ...] = ()
+    else:
+        ids = tuple(name_of(one, pools[_key(variant)], lab) for one in study.experiments())
     plain = study.experiment.model_dump(mode="json")
     plain |= {"seeds": list(study.seeds), "fail_if": study.fail_if, "name": variant.name}
-    return Job(variant.name, plain, options, variants.trainings(study))
+    return Job(variant.name, plain, options, variants.trainings(study), ids)
 
 
 def _alone(plan: Plan) -> str:

@@ -57,9 +57,9 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, list[Event], 
     trained: list[int] = []
     real = victim.train
 
-    def train(model: Any, images: Any, labels: Any, plan: Any, lab: Any) -> None:
+    def train(model: Any, images: Any, labels: Any, plan: Any, lab: Any, held: Any) -> None:
         trained.append(plan.epochs)
-        real(model, images, labels, plan, lab)
+        real(model, images, labels, plan, lab, held)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(victim, "train", train)

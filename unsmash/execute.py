@@ -47,6 +47,8 @@ class Job:
     """Where and how, as `auditing.conduct` takes it"""
     rests: frozenset[str] = frozenset()
     """Trainings it rests on, by name"""
+    ids: tuple[str, ...] = ()
+    """The runs it makes, where that is known beforehand"""
 
     def given(self) -> dict[str, Any]:
         """The options with paths as paths."""

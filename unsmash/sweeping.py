@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,21 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from unsmash import budget, execute, report, variants
-from unsmash.auditing import gathered, load, parsed, working_device
+from unsmash import execute, report, variants
+from unsmash.auditing import gathered, parsed, working_device
+from unsmash.cluster import Cluster
 from unsmash.component import discover
-from unsmash.data.base import Splits
 from unsmash.defences.base import Defence
-from unsmash.errors import ConfigError, UnsmashError
-from unsmash.events import Event, Sink, silent
-from unsmash.execute import Here, Job, Outcome, Processes
-from unsmash.frontier import Entry, frontier, row
-from unsmash.frontier_record import About, Frontier, Row
+from unsmash.depot import Depot
+from unsmash.errors import ConfigError
+from unsmash.events import Sink, silent
+from unsmash.execute import Here, Processes
+from unsmash.forecast import Forecast, forecast
+from unsmash.frontier import Entry, frontier
+from unsmash.frontier_record import About, Frontier
+from unsmash.jobs import Prepared, prepare
 from unsmash.lab import Lab
-from unsmash.report.words import duration, percent, whole
-from unsmash.store import REPORT, Store, write_record, write_text
-from unsmash.variants import Plan, Variant
-from unsmash.victim import build, split
+from unsmash.store import Store, write_record, write_text
+from unsmash.study_progress import Entries
+from unsmash.variants import Plan
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +39,8 @@ class Sweep:
 
     frontier: Frontier
     folder: Path
+    left: int = 0
+    """Variants that a limit left for later"""
 
     @property
     def report(self) -> Path:
@@ -100,96 +102,91 @@ def conduct(
     again: bool = False,
     images: bool = True,
     command: str = "",
+    on: str = "",
+    depot: str = "",
+    cpus: float = 1,
+    gpus: float = 0,
+    only: Sequence[str] = (),
+    limit: int | None = None,
 ) -> Sweep:
     """Carry out a study of several variants: check them all, measure what the store does not have, write the frontier.
+
+    `on` is the address of a Ray cluster to carry them out on, each with `cpus` cores and `gpus` GPUs; its machines
+    share the folder `out`, or exchange runs under the URL `depot`. `only` keeps the variants whose names match one of
+    these patterns; `limit` measures at most so many that the store does not have, and leaves the others for later.
 
     Raises:
         UnsmashError: something is wrong with the study. A variant that fails is a row of the frontier, no error.
     """
-    plan = variants.plan(raw, trusted=trusted)
+    plan = variants.only(variants.plan(raw, trusted=trusted), only)
     lab = Lab(device=working_device(device), sink=progress)
-    pools = _images(plan, lab, root, allow_contamination)
-    with lab.stage("variants") as told:
-        _rehearse(plan, pools, lab, module)
-        told["say"] = f"{len(plan.variants)} can be built and cut"
+    ready = prepare(plan, lab, root=root, allow_contamination=allow_contamination, module=module)
+    if limit is not None:
+        ready = _limited(ready, Store(out), limit)
+    if on and module is not None:
+        hint = "Give the model as path.py:factory, on a path that every machine has"
+        raise ConfigError("on", got=on, allowed="nothing, with a model that lives in this process", hint=hint)
     options = {
-        "out": str(out), "device": lab.device.type if device == "auto" else device, "again": again, "images": images,
+        "out": str(out.absolute() if on else out), "again": again, "images": images,
+        "device": lab.device.type if device == "auto" and not on else device,
         "root": None if root is None else str(root), "allow_contamination": allow_contamination,
-        "command": _alone(plan),
     }  # fmt: skip
-    jobs = [_job(variant, options) for variant in variants.ordered(plan.variants)]
-    slots = _workers(workers, len(jobs), lab.device.type, module)
-    entries = _Entries(plan, Store(out), slots, progress)
+    jobs = [ready.job(variant, options) for variant in variants.ordered(ready.plan.variants)]
+    entries = Entries(ready.plan, Store(out), progress)
     executor: execute.Executor
-    if slots == 1:
-        images_of = {variant.name: pools[_key(variant)] for variant in plan.variants}
-        executor = Here(entries.tell, lambda job: images_of[job.name], module)
+    if on:
+        executor = cluster = Cluster(entries.tell, on, processors=cpus, accelerators=gpus, depot=depot)
+        slots = max(1, min(workers or cluster.slots, len(jobs)))
+    elif (slots := _workers(workers, len(jobs), lab.device.type, module)) == 1:
+        executor = Here(entries.tell, lambda job: ready.images[job.name], module)
     else:
         executor = Processes(entries.tell, slots, threads=_threads(slots))
     try:
         for outcome in execute.carry_out(jobs, executor, slots, entries.begin):
-            entries.take(outcome)
+            if depot:
+                Depot(depot).fetch(Store(out), outcome.runs)
+            entries.take(outcome, slots)
     finally:
         executor.stop()
     with lab.stage("frontier"):
-        return _write(plan, entries.ordered(), raw, out, command)
+        return _write(
+            ready.plan, entries.ordered(), raw, out, command, left=len(plan.variants) - len(ready.plan.variants)
+        )
 
 
-def _images(plan: Plan, lab: Lab, root: Path | None, allow_contamination: bool) -> dict[str, Splits]:
-    """The images of every data set among the variants."""
-    pools: dict[str, Splits] = {}
-    for variant in plan.variants:
-        if _key(variant) not in pools:
-            data = variant.study.experiment.data
-            pools[_key(variant)] = load(data, lab, root=root, allow_contamination=allow_contamination)
-    return pools
-
-
-def _key(variant: Variant) -> str:
-    return variant.study.experiment.data.model_dump_json()
-
-
-def _rehearse(plan: Plan, pools: Mapping[str, Splits], lab: Lab, module: nn.Module | None) -> None:
-    """Build and cut every variant's network once, so that a layer that is not there is told before anything trains.
+def preview(
+    raw: Mapping[str, Any],
+    *,
+    out: Path,
+    trusted: bool = False,
+    progress: Sink = silent,
+    module: nn.Module | None = None,
+    device: str = "auto",
+    root: Path | None = None,
+    allow_contamination: bool = False,
+    only: Sequence[str] = (),
+) -> Forecast:
+    """What a study would do: which variants are known, what is to be trained, and about how long it takes.
 
     Raises:
-        UnsmashError: one cannot be built or cut; the sentence names the variant.
+        UnsmashError: something is wrong with the study.
     """
-    done: set[str] = set()
-    for variant in plan.variants:
-        e, splits = variant.study.experiment, pools[_key(variant)]
-        kinds = [defence.kind for defence in e.defences]
-        key = f"{_key(variant)} {e.model.model_dump_json()} {e.at} {kinds}"
-        if key in done:
-            continue
-        done.add(key)
-        try:
-            net = build(e, splits, lab, module=module)
-            for defence in e.defences:
-                net, _ = defence.adapt(net)
-            split(net, e.model.entry(), e.at, splits)
-        except ConfigError as error:
-            place = f"{variant.name}: {error.path}"
-            raise ConfigError(place, got=error.got, allowed=error.allowed, hint=error.hint) from None
-        except UnsmashError as error:
-            raise UnsmashError(f"{variant.name}: {error}") from None
+    plan = variants.only(variants.plan(raw, trusted=trusted), only)
+    lab = Lab(device=working_device(device), sink=progress)
+    ready = prepare(plan, lab, root=root, allow_contamination=allow_contamination, module=module)
+    with lab.stage("probe"):
+        quiet = replace(lab, sink=silent)
+        return forecast(plan.variants, ready.ids, ready.images, Store(out), quiet, module)
 
 
-def _job(variant: Variant, options: dict[str, Any]) -> Job:
-    study = variant.study
-    plain = study.experiment.model_dump(mode="json")
-    plain |= {"seeds": list(study.seeds), "fail_if": study.fail_if, "name": variant.name}
-    return Job(variant.name, plain, options, variants.trainings(study))
-
-
-def _alone(plan: Plan) -> str:
-    """The command that audits one variant by itself, in its run's folder."""
-    words = ["unsmash", "audit", "experiment.yaml"]
-    if len(plan.seeds) > 1 and plan.seeds == tuple(range(len(plan.seeds))):
-        words += ["--seeds", str(len(plan.seeds))]
-    if plan.budget != budget.DEFAULT:
-        words += ["--fail-if", plan.budget]
-    return shlex.join(words)
+def _limited(ready: Prepared, store: Store, limit: int) -> Prepared:
+    """The variants that are known, and as many of the others as the limit allows."""
+    new = [variant for variant in ready.plan.variants if not all(map(store.has, ready.ids[variant.name]))]
+    later = {variant.name for variant in new[limit:]}
+    kept = tuple(variant for variant in ready.plan.variants if variant.name not in later)
+    if not kept:
+        raise ConfigError("--limit", got=limit, allowed="at least 1 where nothing of the study is known yet")
+    return replace(ready, plan=replace(ready.plan, variants=kept))
 
 
 def _workers(asked: int | None, jobs: int, device: str, module: nn.Module | None) -> int:
@@ -206,78 +203,7 @@ def _threads(workers: int) -> int:
     return max(1, min(torch.get_num_threads(), execute.cores()) // workers)
 
 
-class _Entries:
-    """What has come back so far, and the line that tells it."""
-
-    def __init__(self, plan: Plan, store: Store, slots: int, sink: Sink) -> None:
-        self.plan, self.store, self.slots, self.sink = plan, store, slots, sink
-        self.lock = threading.Lock()
-        self.active: set[str] = set()
-        self.found: dict[str, Entry] = {}
-        self.measured: list[float] = []
-
-    def begin(self, job: Job) -> None:
-        """A job starts."""
-        with self.lock:
-            self.active.add(job.name)
-            self.sink(Event("start", job.name))
-
-    def tell(self, name: str, event: Event) -> None:
-        """Something happened in a job: it moves the job's bar; only warnings are worth a line."""
-        with self.lock:
-            if event.kind == "warning":
-                self.sink(replace(event, text=f"{name}: {event.text}"))
-            elif event.kind in ("start", "tick") and name in self.active:
-                text = f"{name} · {event.stage}" if event.kind == "start" else ""
-                self.sink(Event("tick", name, text, event.step, event.total or 100, at=event.at))
-
-    def take(self, outcome: Outcome) -> None:
-        """A job has come to its end."""
-        variant = next(one for one in self.plan.variants if one.name == outcome.name)
-        runs = tuple(self.store.load(name) for name in outcome.runs)
-        page = self.store.folder(runs[0].id) / REPORT if runs else None
-        entry = Entry(
-            variant.name,
-            variant.study.experiment.model_dump(mode="json"),
-            runs,
-            f"../../{runs[0].id}/{REPORT}" if page and page.is_file() else "",
-            outcome.failure,
-            outcome.seconds,
-        )
-        self.found[variant.name] = entry
-        self.measured += [] if outcome.known else [outcome.seconds]
-        with self.lock:
-            self.active.discard(variant.name)
-            kind: Any = "fail" if outcome.failure else "end"
-            text = f"{_say(row(entry, self.plan.budget), outcome)}; {self._left()}"
-            self.sink(Event(kind, variant.name, text, data={"runs": list(outcome.runs), "known": outcome.known}))
-
-    def _left(self) -> str:
-        """How many are done, and how long the others will take if they take as long as these."""
-        done, total = len(self.found), len(self.plan.variants)
-        if done == total or not self.measured:
-            return f"{done} of {total}"
-        each = sum(self.measured) / len(self.measured)
-        return f"{done} of {total}, about {duration(each * (total - done) / min(self.slots, total - done))} left"
-
-    def ordered(self) -> list[Entry]:
-        """Every entry, in the study's order."""
-        return [self.found[variant.name] for variant in self.plan.variants]
-
-
-def _say(made: Row, outcome: Outcome) -> str:
-    """A row in a few words."""
-    if made.failure is not None:
-        return f"failed in {made.failure.stage}: {made.failure.message.rstrip('.')}"
-    parts = ["known" if outcome.known else "", made.word]
-    if made.attack is not None:
-        parts.append(f"{whole(made.attack.share.mean * made.attack.share.n)} of {whole(made.attack.share.n)}")
-    if made.accuracy is not None:
-        parts.append(f"accuracy {percent(made.accuracy.mean)}")
-    return ", ".join(part for part in parts if part)
-
-
-def _write(plan: Plan, entries: Sequence[Entry], raw: Mapping[str, Any], out: Path, command: str) -> Sweep:
+def _write(plan: Plan, entries: Sequence[Entry], raw: Mapping[str, Any], out: Path, command: str, left: int) -> Sweep:
     """The frontier's folder, whole or not at all."""
     made = frontier(
         entries, id=plan.id, name=plan.name, budget=plan.budget, seeds=plan.seeds, defences=_about(plan),
@@ -288,7 +214,7 @@ def _write(plan: Plan, entries: Sequence[Entry], raw: Mapping[str, Any], out: Pa
         write_text(folder / STUDY, yaml.safe_dump(_plain(raw), sort_keys=False, allow_unicode=True))
         write_record(folder / RECORD, made)
         write_text(folder / PAGE, report.render_frontier(made))
-    return Sweep(made, store.folder(plan.id))
+    return Sweep(made, store.folder(plan.id), left)
 
 
 def _about(plan: Plan) -> tuple[About, ...]:

@@ -17,7 +17,8 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from unsmash import experiment as experiments
@@ -100,6 +101,19 @@ def plan(raw: Mapping[str, Any], *, trusted: bool = False) -> Plan:
         known[same] = change.where
         variants.append(Variant(change.name or _name(change, study), study))
     return Plan(str(raw.get("name", "")), _distinct(variants, changes))
+
+
+def only(plan: Plan, patterns: Sequence[str]) -> Plan:
+    """The variants whose names match one of the patterns (`*` any letters, `?` one); all where there are none.
+
+    Raises:
+        ConfigError: a pattern matches no variant.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(one.name, pattern) for one in plan.variants):
+            raise ConfigError("--only", got=pattern, allowed=[one.name for one in plan.variants])
+    kept = [one for one in plan.variants if any(fnmatchcase(one.name, pattern) for pattern in patterns)]
+    return replace(plan, variants=tuple(kept)) if patterns else plan
 
 
 def ordered(variants: Sequence[Variant]) -> tuple[Variant, ...]:

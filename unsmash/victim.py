@@ -267,6 +267,23 @@ def victim_key(experiment: Experiment, splits: Splits, start: str, places: Seque
     )[:24]
 
 
+def training_keys(
+    experiment: Experiment, splits: Splits, lab: Lab, *, module: nn.Module | None = None
+) -> tuple[str, ...]:
+    """The keys under which the trainings are kept that an audit of this experiment rests on: with those defences that
+    take part in it, and without any; none where the model is taken as it is.
+    """
+    if not experiment.epochs():
+        return ()
+    bare = experiment.model_copy(update={"defences": ()})
+    net = build(experiment, splits, lab, module=module)
+    keys = [victim_key(bare, splits, state_digest(net))]
+    if first := early(experiment):
+        adapted, _ = experiment.adapted(net)
+        keys.append(victim_key(experiment, splits, state_digest(adapted), first))
+    return tuple(keys)
+
+
 def crossing(model: SplitModel, splits: Splits) -> Smashed:
     """Smashed data of two training images, on the CPU."""
     was = model.training

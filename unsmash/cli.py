@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from unsmash import gate
+
 app = typer.Typer(
     help="What a split network's smashed data gives away, and what it costs to stop it.",
     invoke_without_command=True,
@@ -32,6 +34,14 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mp
 ContaminationOption = Annotated[bool, typer.Option("--allow-contamination", help="Go on with shared images.")]
 AgainOption = Annotated[bool, typer.Option("--again", help="Measure anew even if the run is known.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option("--track", help="Mirror runs: mlflow[:URI] or tensorboard[:FOLDER]; repeat for both."),
+]
+JUnitOption = Annotated[Path | None, typer.Option("--junit", help="Also write the verdict as JUnit XML, for CI.")]
+MarkdownOption = Annotated[
+    Path | None, typer.Option("--markdown", help="Also write a summary; $GITHUB_STEP_SUMMARY is appended to.")
+]
 
 
 @app.callback()
@@ -49,6 +59,7 @@ def root(
 
 
 @app.command()
+@gate.told
 def audit(
     study: Annotated[Path | None, typer.Argument(help="A study in YAML; flags change it.")] = None,
     data: DataOption = None,
@@ -75,6 +86,9 @@ def audit(
     allow_contamination: ContaminationOption = False,
     again: AgainOption = False,
     no_images: Annotated[bool, typer.Option("--no-images", help="Leave private images out of the report.")] = False,
+    track: TrackOption = None,
+    junit: JUnitOption = None,
+    markdown: MarkdownOption = None,
 ) -> None:
     """Attack what a split model sends, judge it against a budget, and write a report."""
     from unsmash import settings
@@ -91,17 +105,19 @@ def audit(
         console.heading(_title(plan))
         found = auditing.conduct(
             plan, out=out, progress=console, device=device, root=data_root, allow_contamination=allow_contamination,
-            again=again, images=not no_images, command=_command(),
+            again=again, images=not no_images, command=_command(), track=track or (),
         )  # fmt: skip
     document = auditing.summary(found)
     if json_:
         typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
     else:
         _tell(document)
+    gate.audited(found.runs, found.verdict, found.report, junit, markdown)
     raise typer.Exit(found.verdict.exit_code if fail_if is not None else 0)
 
 
 @app.command()
+@gate.told
 def sweep(
     study: Annotated[Path, typer.Argument(help="A study in YAML with sweep, variants or both.")],
     data: DataOption = None,
@@ -126,6 +142,9 @@ def sweep(
     allow_contamination: ContaminationOption = False,
     again: AgainOption = False,
     no_images: Annotated[bool, typer.Option("--no-images", help="Leave private images out of the reports.")] = False,
+    track: TrackOption = None,
+    junit: JUnitOption = None,
+    markdown: MarkdownOption = None,
 ) -> None:
     """Audit every variant of a study and write the frontier: what each costs, and what it gives away."""
     from unsmash import settings
@@ -142,18 +161,21 @@ def sweep(
         found = sweeping.conduct(
             raw, trusted=model is not None, out=out, workers=workers, progress=console, device=device, root=data_root,
             allow_contamination=allow_contamination, again=again, images=not no_images, command=_command(),
+            track=track or (),
         )  # fmt: skip
     if json_:
         typer.echo(json.dumps(sweeping.summary(found), ensure_ascii=False, indent=1))
     else:
         shelf.print_frontier(found.frontier)
         typer.echo(f"Frontier: {found.report}")
+    gate.swept(found.frontier, found.exit_code, found.report, junit, markdown)
     if all(row.failure for row in found.frontier.rows):
         raise typer.Exit(4)
     raise typer.Exit(found.exit_code if fail_if is not None else 0)
 
 
 @app.command()
+@gate.told
 def scan(
     data: DataOption = None,
     model: ModelOption = None,
@@ -174,6 +196,8 @@ def scan(
     allow_contamination: ContaminationOption = False,
     again: AgainOption = False,
     no_images: Annotated[bool, typer.Option("--no-images", help="Leave private images out of the page.")] = False,
+    junit: JUnitOption = None,
+    markdown: MarkdownOption = None,
 ) -> None:
     """Rank the places where a network can be cut: what each sends, costs the device and gives away undefended."""
     from unsmash import settings
@@ -195,6 +219,7 @@ def scan(
     else:
         shelf.print_scan(found.scan)
         typer.echo(f"Scan: {found.report}")
+    gate.scanned(found.scan, found.exit_code, found.report, junit, markdown)
     raise typer.Exit(found.exit_code if fail_if is not None else 0)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from unsmash import budget, execute, report, variants
+from unsmash import budget, execute, report, tracking, variants
 from unsmash.auditing import gathered, load, parsed, working_device
 from unsmash.component import discover
 from unsmash.data.base import Splits
@@ -76,7 +76,9 @@ def sweep(
     >>> found.frontier.rows[0].name, found.report                                              # doctest: +SKIP
     """
     options = {
-        name: settings.pop(name) for name in ("device", "root", "allow_contamination", "again") if name in settings
+        name: settings.pop(name)
+        for name in ("device", "root", "allow_contamination", "again", "track")
+        if name in settings
     }
     raw, module = gathered(data, model, at, settings)
     if sweep is not None:
@@ -100,13 +102,17 @@ def conduct(
     again: bool = False,
     images: bool = True,
     command: str = "",
+    track: str | Sequence[str] = (),
 ) -> Sweep:
     """Carry out a study of several variants: check them all, measure what the store does not have, write the frontier.
+
+    `track` names trackers that every run is mirrored to, from this process alone, as it comes back.
 
     Raises:
         UnsmashError: something is wrong with the study. A variant that fails is a row of the frontier, no error.
     """
     plan = variants.plan(raw, trusted=trusted)
+    mirror = tracking.opened(track, Store(out), progress, name=plan.name, sweep=plan.id, images=images)
     lab = Lab(device=working_device(device), sink=progress)
     pools = _images(plan, lab, root, allow_contamination)
     with lab.stage("variants") as told:
@@ -126,13 +132,17 @@ def conduct(
         executor = Here(entries.tell, lambda job: images_of[job.name], module)
     else:
         executor = Processes(entries.tell, slots, threads=_threads(slots))
-    try:
-        for outcome in execute.carry_out(jobs, executor, slots, entries.begin):
-            entries.take(outcome)
-    finally:
-        executor.stop()
-    with lab.stage("frontier"):
-        return _write(plan, entries.ordered(), raw, out, command)
+    with mirror:
+        try:
+            for outcome in execute.carry_out(jobs, executor, slots, entries.begin):
+                entries.take(outcome)
+                mirror.add(outcome.runs, outcome.name)
+        finally:
+            executor.stop()
+        with lab.stage("frontier"):
+            found = _write(plan, entries.ordered(), raw, out, command)
+        mirror.finished(found.folder)
+    return found
 
 
 def _images(plan: Plan, lab: Lab, root: Path | None, allow_contamination: bool) -> dict[str, Splits]:

@@ -27,6 +27,7 @@ from unsmash.store import Store
 from unsmash.sweeping import sweep
 from unsmash.tracking import figures, opened
 
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     mlflow: Any = pytest.importorskip("mlflow", reason="the extra mlflow (729 MB) is not installed")
@@ -160,18 +161,26 @@ def test_a_sweep_is_a_parent_with_its_runs_and_takes_in_what_was_there(tmp_path:
 
 
 @pytest.mark.usefixtures("short_recogniser")
-def test_the_callers_own_mlflow_is_left_alone(tmp_path: Path) -> None:
+def test_the_callers_own_mlflow_is_left_alone(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(lambda: mlflow.set_tracking_uri(None))
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/own.db")
-    before = dict(os.environ)
     with mlflow.start_run() as own:
-        audit(**SMALL, out=tmp_path / "runs", track=["mlflow"])
+        before = {name: value for name, value in os.environ.items() if "MLFLOW" in name}
+        audit(**SMALL, out=tmp_path / "runs", track=[f"mlflow:sqlite:///{tmp_path}/ours.db"])
         assert mlflow.active_run().info.run_id == own.info.run_id
+        assert {name: value for name, value in os.environ.items() if "MLFLOW" in name} == before
     assert mlflow.get_tracking_uri().endswith("own.db")
-    kept_out = {"CUBLAS_WORKSPACE_CONFIG", "MLFLOW_RUN_ID"}
-    assert {k: v for k, v in os.environ.items() if k not in kept_out} == {
-        k: v for k, v in before.items() if k not in kept_out
-    }
     assert mlflow.MlflowClient().get_run(own.info.run_id).data.params == {}
+    assert len(runs(mlflow.MlflowClient(f"sqlite:///{tmp_path}/ours.db"))) == 1
+
+
+def test_without_a_place_the_callers_own_uri_is_taken(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = f"sqlite:///{store.root.parent}/team.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", own)
+    with opened("mlflow", store) as mirror:
+        mirror.add(kept.keep(store, kept.run()))
+    assert len(runs(mlflow.MlflowClient(own))) == 1
+    assert not (store.root / "mlflow.db").exists()
 
 
 def free_port() -> int:

@@ -71,7 +71,9 @@ def swept(frontier: Frontier, exit_code: int, report: Path, junit: Path | None, 
         from unsmash.gate import cases
         from unsmash.gate import markdown as summaries
 
-        _write(cases.of_sweep(frontier, exit_code), summaries.of_sweep(frontier, str(report)), junit, markdown)
+        _write(
+            cases.of_sweep(frontier, exit_code), summaries.of_sweep(frontier, exit_code, str(report)), junit, markdown
+        )
 
 
 def scanned(scan: Scan, exit_code: int, report: Path, junit: Path | None, markdown: Path | None) -> None:
@@ -80,7 +82,7 @@ def scanned(scan: Scan, exit_code: int, report: Path, junit: Path | None, markdo
         from unsmash.gate import cases
         from unsmash.gate import markdown as summaries
 
-        _write(cases.of_scan(scan, exit_code), summaries.of_scan(scan, str(report)), junit, markdown)
+        _write(cases.of_scan(scan, exit_code), summaries.of_scan(scan, exit_code, str(report)), junit, markdown)
 
 
 def _write(suite: Suite, summary: str, junit: Path | None, markdown: Path | None) -> None:

@@ -16,6 +16,9 @@ from unsmash.scan_record import Scan
 from unsmash.verdicts import AdversaryVerdict, Verdict
 
 MARKS = {"leaks": "❌ Leaks", "passes": "✅ Passes", "inconclusive": "❔ No verdict"}
+GATE = {judge.EXIT["passes"]: "✅", judge.EXIT["leaks"]: "❌", judge.EXIT["inconclusive"]: "❔"}
+BLANKS = re.compile(r"[ \t\n\r\f\v\x1c-\x1e\x85\u2028\u2029]+")
+"""What ends a line, or is one blank with its neighbours; a narrow one that holds a number and its unit stays"""
 MOST = 200
 """Rows of a table: GitHub leaves out a summary that is too long"""
 
@@ -39,9 +42,9 @@ def of_audit(runs: Sequence[Run], verdict: Verdict, report: str) -> str:
     return _joined(parts)
 
 
-def of_sweep(frontier: Frontier, report: str) -> str:
-    """A sweep: the finding, and every setting by price."""
-    parts = [f"## {text(frontier_findings.headline(frontier))}"]
+def of_sweep(frontier: Frontier, exit_code: int, report: str) -> str:
+    """A sweep: the finding, and every setting by price. The mark follows the exit code: one that passes is enough."""
+    parts = [f"## {GATE[exit_code]} {text(frontier_findings.headline(frontier))}"]
     parts += [rich(line) for line in frontier_findings.lines(frontier)]
     parts.append(_settings("Setting", frontier_table.COLUMNS, frontier_table.settings(frontier)))
     notes = [row for row in frontier.rows if row.failure is not None]
@@ -52,9 +55,9 @@ def of_sweep(frontier: Frontier, report: str) -> str:
     return _joined(parts)
 
 
-def of_scan(scan: Scan, report: str) -> str:
+def of_scan(scan: Scan, exit_code: int, report: str) -> str:
     """A scan: the recommendation, and every cut in the order the network runs."""
-    parts = [f"## {text(scan_findings.recommendation(scan))}"]
+    parts = [f"## {GATE[exit_code]} {text(scan_findings.recommendation(scan))}"]
     parts += [rich(line) for line in scan_findings.lines(scan)]
     parts.append(_settings("Cut after", scan_table.COLUMNS, scan_table.rows(scan)))
     parts.append(f"Budget {code(scan.budget)}; scan {code(scan.id)}; page {code(report)}.")
@@ -81,7 +84,7 @@ def text(words: str) -> str:
     >>> text("a|b *c* <d>"), text("see [x](y)")
     ('a\\|b \\*c\\* &lt;d&gt;', 'see \\[x\\](y)')
     """
-    return _escaped(" ".join(words.split()))
+    return _escaped(BLANKS.sub(" ", words).strip(" "))
 
 
 def code(words: str) -> str:
@@ -90,7 +93,7 @@ def code(words: str) -> str:
     >>> code("a"), code("a`b")
     ('`a`', '``a`b``')
     """
-    plain = " ".join(words.split())
+    plain = BLANKS.sub(" ", words).strip(" ")
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", plain)), default=0))
     inner = f" {plain} " if plain[:1] == "`" or plain[-1:] == "`" else plain
     return f"{fence}{inner}{fence}" if plain else "–"

@@ -26,6 +26,8 @@ DEFAULT = "unsmash"
 
 RUN, RECORD, JUDGED, SWEEP = "unsmash.run", "unsmash.record", "unsmash.judged", "unsmash.sweep"
 PARENT, NAME, NOTE = "mlflow.parentRunId", "mlflow.runName", "mlflow.note.content"
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tells its page to show runs and figures first, not prompts and traces"""
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 VALUE, TAG, BATCH = 500, 5000, 100
 """Longest value of a parameter and of a tag, and parameters at a time: what older servers take too"""
@@ -112,7 +114,7 @@ class MLflow:
             found = client.get_experiment_by_name(name)
             if found is None:
                 with contextlib.suppress(Exception):  # another process may just have made it; what else is wrong is
-                    client.create_experiment(name, artifact_location=self.artifacts)  # told by the next line
+                    client.create_experiment(name, self.artifacts, tags=KIND)  # told by the next line
                 found = client.get_experiment_by_name(name)
             if found is None:
                 raise RuntimeError(f"the experiment {name!r} cannot be made there")

@@ -56,7 +56,7 @@ def test_metrics_hold_every_score_with_both_ends() -> None:
     run = kept.run()
     found = figures.metrics(run)
     assert run.classes is not None
-    results = [(result.name, result) for result in run.results]
+    results: list[tuple[str, Any]] = [(result.name, result) for result in run.results]
     results += [(f"classes/{result.name}", result) for result in run.classes.results]
     for name, result in results:
         for metric, score in result.scores.items():

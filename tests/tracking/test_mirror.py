@@ -103,7 +103,7 @@ def test_an_interrupt_is_no_failure(store: Store) -> None:
 def test_seeds_go_together_each_as_a_run(store: Store) -> None:
     seen: list[Stored] = []
     tracker = Moody()
-    tracker.add = seen.append  # type: ignore[method-assign]
+    tracker.add = seen.append  # type: ignore[assignment,method-assign]
     names = kept.keep(store, kept.run(id="first"), kept.run(id="second", seed=1))
     with Mirror([tracker], store) as mirror:
         mirror.add(names, "noise")

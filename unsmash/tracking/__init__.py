@@ -5,6 +5,6 @@ goes there the next time, and what it has is left as it is. That it cannot be re
 Knows no torch.
 """
 
-from unsmash.tracking.mirror import Mirror, opened, quiet
+from unsmash.tracking.mirror import Mirror, opened
 
-__all__ = ["Mirror", "opened", "quiet"]
+__all__ = ["Mirror", "opened"]

@@ -88,11 +88,6 @@ class Mirror:
         self.sink(Event("warning", "tracking", told))
 
 
-def quiet(store: Store) -> Mirror:
-    """A mirror of nothing."""
-    return Mirror((), store)
-
-
 def opened(
     track: str | Sequence[str], store: Store, sink: Sink = silent, *, name: str = "", sweep: str = "",
     images: bool = True,

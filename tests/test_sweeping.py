@@ -466,11 +466,11 @@ def test_a_gate_opens_where_one_variant_is_good_enough(words: str, code: int, tm
 
 def test_workers_are_as_many_as_asked_and_never_more_than_variants(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execute, "cores", lambda: 8)
-    assert sweeping._workers(None, 20, "cpu", None) == 4
-    assert sweeping._workers(None, 3, "cpu", None) == 3
-    assert sweeping._workers(6, 20, "cpu", None) == 6
-    assert sweeping._workers(6, 20, "cpu", nn.Identity()) == 1
-    assert sweeping._workers(None, 20, "cuda", None) == 1
+    assert sweeping.workers_for(None, 20, "cpu", None) == 4
+    assert sweeping.workers_for(None, 3, "cpu", None) == 3
+    assert sweeping.workers_for(6, 20, "cpu", None) == 6
+    assert sweeping.workers_for(6, 20, "cpu", nn.Identity()) == 1
+    assert sweeping.workers_for(None, 20, "cuda", None) == 1
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     assert [sweeping._threads(workers) for workers in (1, 2, 3, 8, 16)] == [8, 4, 2, 1, 1]
     assert os.cpu_count()

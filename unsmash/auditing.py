@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsmash import class_archive, guesses, report
+from unsmash import class_archive, guesses, report, tracking
 from unsmash import experiment as experiments
 from unsmash.data.base import Data, Splits, data_root
 from unsmash.earlier import Earlier
@@ -59,13 +59,15 @@ def audit(
 
     `data` and `model` are a component's name or its settings; `model` may be your own torch module, taken with the
     weights it has, that maps images [n, c, h, w] in [0, 1] to logits. Other settings are those of a study file:
-    `defences`, `attacks`, `threats`, `train`, `seeds`, `fail_if`; and those of `conduct`.
+    `defences`, `attacks`, `threats`, `train`, `seeds`, `fail_if`; and those of `conduct`, `track` among them.
 
     >>> found = audit(data="digits", at="code", out="runs")        # doctest: +SKIP
     >>> found.verdict.word, found.report                           # doctest: +SKIP
     """
     options = {
-        name: settings.pop(name) for name in ("device", "root", "allow_contamination", "again") if name in settings
+        name: settings.pop(name)
+        for name in ("device", "root", "allow_contamination", "again", "track")
+        if name in settings
     }
     raw, module = gathered(data, model, at, settings)
     return conduct(experiments.study(raw, trusted=True), out=Path(out), progress=progress, module=module, **options)
@@ -132,28 +134,32 @@ def conduct(
     command: str = "",
     splits: Splits | None = None,
     earlier: Earlier | None = None,
+    track: str | Sequence[str] = (),
 ) -> Audit:
     """Carry out a study: each seed's run is taken from the store or measured, then all are judged and reported.
 
     `splits` are the study's images where the caller has loaded them already; what the run in `earlier` has measured of
-    the same victim is taken from it.
+    the same victim is taken from it. `track` names trackers that the runs are mirrored to, as `mlflow:URI` or
+    `tensorboard:FOLDER`.
 
     Raises:
         UnsmashError: what stopped it. A failed run is stored as data before the error is passed on.
     """
     store = Store(out)
     lab = Lab(device=working_device(device), sink=progress)
-    if splits is None:
-        splits = load(study.experiment.data, lab, root=root, allow_contamination=allow_contamination)
-    runs: list[Run] = []
-    for one in study.experiments():
-        alone = replace(lab, seed=one.seed)
-        runs.append(_one(one, splits, store, alone, module, study.fail_if, command, again, earlier))
-    verdict = judge(runs, study.fail_if)
-    folder = store.folder(runs[0].id)
-    write_record(folder / VERDICT, verdict)
-    with lab.stage("report"):
-        report.write(runs, verdict, folder, folder / REPORT, images=images)
+    with tracking.opened(track, store, progress, name=study.name, images=images) as mirror:
+        if splits is None:
+            splits = load(study.experiment.data, lab, root=root, allow_contamination=allow_contamination)
+        runs: list[Run] = []
+        for one in study.experiments():
+            alone = replace(lab, seed=one.seed)
+            runs.append(_one(one, splits, store, alone, module, study.fail_if, command, again, earlier))
+        verdict = judge(runs, study.fail_if)
+        folder = store.folder(runs[0].id)
+        write_record(folder / VERDICT, verdict)
+        with lab.stage("report"):
+            report.write(runs, verdict, folder, folder / REPORT, images=images)
+        mirror.add([run.id for run in runs])
     return Audit(tuple(runs), verdict, folder)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unsmash.commands import measuring, reading, revisiting
+from unsmash.commands import measuring, reading, revisiting, studies
 
 app = typer.Typer(
     help="What a split network's smashed data gives away, and what it costs to stop it.",
@@ -37,7 +37,7 @@ def root(
 
 for one in (
     measuring.audit,
-    measuring.sweep,
+    studies.sweep,
     measuring.scan,
     revisiting.attack,
     revisiting.score,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from unsmash import execute, report, variants
+from unsmash import execute, report, tracking, variants
 from unsmash.auditing import gathered, parsed, working_device
 from unsmash.cluster import Cluster
 from unsmash.component import discover
@@ -29,6 +29,9 @@ from unsmash.variants import Plan
 
 if TYPE_CHECKING:
     from torch import nn
+
+WHERE = ("device", "root", "allow_contamination", "again", "track", "on", "depot", "cpus", "gpus", "only", "limit")
+"""What `conduct` takes that is no setting of the study: where, how, and how much of it"""
 
 FOLDER, PAGE, RECORD, STUDY = "frontiers", "frontier.html", "frontier.json", "study.yaml"
 
@@ -71,15 +74,13 @@ def sweep(
     """Audit every variant of a study, and write one page that sets what each costs against what it gives away.
 
     `sweep` maps dotted paths to lists of values, every combination of which is a variant; `variants` lists mappings
-    from paths to values. The other settings are those of `unsmash.audit` and hold for all. More than one worker starts
-    processes: a script must then call this under `if __name__ == "__main__":`.
+    from paths to values. The other settings are those of `unsmash.audit` and `conduct`, and hold for all. More than one
+    worker starts processes: a script must then call this under `if __name__ == "__main__":`.
 
     >>> found = sweep(data="digits", sweep={"defences": [[], ["laplace"], ["nopeek"]]})        # doctest: +SKIP
     >>> found.frontier.rows[0].name, found.report                                              # doctest: +SKIP
     """
-    options = {
-        name: settings.pop(name) for name in ("device", "root", "allow_contamination", "again") if name in settings
-    }
+    options = {name: settings.pop(name) for name in WHERE if name in settings}
     raw, module = gathered(data, model, at, settings)
     if sweep is not None:
         raw["sweep"] = {path: [parsed(value, path) for value in values] for path, values in sweep.items()}
@@ -108,17 +109,20 @@ def conduct(
     gpus: float = 0,
     only: Sequence[str] = (),
     limit: int | None = None,
+    track: str | Sequence[str] = (),
 ) -> Sweep:
     """Carry out a study of several variants: check them all, measure what the store does not have, write the frontier.
 
     `on` is the address of a Ray cluster to carry them out on, each with `cpus` cores and `gpus` GPUs; its machines
     share the folder `out`, or exchange runs under the URL `depot`. `only` keeps the variants whose names match one of
     these patterns; `limit` measures at most so many that the store does not have, and leaves the others for later.
+    `track` names trackers that every run is mirrored to, from this process alone, as it comes back.
 
     Raises:
         UnsmashError: something is wrong with the study. A variant that fails is a row of the frontier, no error.
     """
     plan = variants.only(variants.plan(raw, trusted=trusted), only)
+    mirror = tracking.opened(track, Store(out), progress, name=plan.name, sweep=plan.id, images=images)
     lab = Lab(device=working_device(device), sink=progress)
     ready = prepare(plan, lab, root=root, allow_contamination=allow_contamination, module=module)
     if limit is not None:
@@ -137,21 +141,24 @@ def conduct(
     if on:
         executor = cluster = Cluster(entries.tell, on, processors=cpus, accelerators=gpus, depot=depot)
         slots = max(1, min(workers or cluster.slots, len(jobs)))
-    elif (slots := _workers(workers, len(jobs), lab.device.type, module)) == 1:
+    elif (slots := workers_for(workers, len(jobs), lab.device.type, module)) == 1:
         executor = Here(entries.tell, lambda job: ready.images[job.name], module)
     else:
         executor = Processes(entries.tell, slots, threads=_threads(slots))
-    try:
-        for outcome in execute.carry_out(jobs, executor, slots, entries.begin):
-            if depot:
-                Depot(depot).fetch(Store(out), outcome.runs)
-            entries.take(outcome, slots)
-    finally:
-        executor.stop()
-    with lab.stage("frontier"):
-        return _write(
-            ready.plan, entries.ordered(), raw, out, command, left=len(plan.variants) - len(ready.plan.variants)
-        )
+    with mirror:
+        try:
+            for outcome in execute.carry_out(jobs, executor, slots, entries.begin):
+                if depot:
+                    Depot(depot).fetch(Store(out), outcome.runs)
+                entries.take(outcome, slots)
+                mirror.add(outcome.runs, outcome.name)
+        finally:
+            executor.stop()
+        with lab.stage("frontier"):
+            left = len(plan.variants) - len(ready.plan.variants)
+            found = _write(ready.plan, entries.ordered(), raw, out, command, left)
+        mirror.finished(found.folder)
+    return found
 
 
 def preview(
@@ -189,7 +196,7 @@ def _limited(ready: Prepared, store: Store, limit: int) -> Prepared:
     return replace(ready, plan=replace(ready.plan, variants=kept))
 
 
-def _workers(asked: int | None, jobs: int, device: str, module: nn.Module | None) -> int:
+def workers_for(asked: int | None, jobs: int, device: str, module: nn.Module | None = None) -> int:
     """How many processes; a module that lives in this one cannot be sent to others."""
     if module is not None:
         return 1

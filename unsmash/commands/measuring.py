@@ -1,4 +1,4 @@
-"""Commands that measure: audit, sweep, scan."""
+"""Commands that measure one network: audit, scan."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unsmash import gate
 from unsmash.commands.options import (
     AgainOption,
     AtOption,
@@ -18,6 +19,8 @@ from unsmash.commands.options import (
     FramesOption,
     GateOption,
     JsonOption,
+    JUnitOption,
+    MarkdownOption,
     ModelOption,
     NoImagesOption,
     Out,
@@ -27,10 +30,12 @@ from unsmash.commands.options import (
     SeedsOption,
     SetOption,
     SomeGateOption,
+    TrackOption,
     command,
 )
 
 
+@gate.told
 def audit(
     study: Annotated[Path | None, typer.Argument(help="A study in YAML; flags change it.")] = None,
     data: DataOption = None,
@@ -51,6 +56,9 @@ def audit(
     allow_contamination: ContaminationOption = False,
     again: AgainOption = False,
     no_images: NoImagesOption = False,
+    track: TrackOption = None,
+    junit: JUnitOption = None,
+    markdown: MarkdownOption = None,
 ) -> None:
     """Attack what a split model sends, judge it against a budget, and write a report."""
     from unsmash import settings
@@ -67,64 +75,18 @@ def audit(
         console.heading(_title(plan))
         found = auditing.conduct(
             plan, out=out, progress=console, device=device, root=data_root, allow_contamination=allow_contamination,
-            again=again, images=not no_images, command=command(),
+            again=again, images=not no_images, command=command(), track=track or (),
         )  # fmt: skip
     document = auditing.summary(found)
     if json_:
         typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
     else:
         tell(document)
+    gate.audited(found.runs, found.verdict, found.report, junit, markdown)
     raise typer.Exit(found.verdict.exit_code if fail_if is not None else 0)
 
 
-def sweep(
-    study: Annotated[Path, typer.Argument(help="A study in YAML with sweep, variants or both.")],
-    data: DataOption = None,
-    model: ModelOption = None,
-    at: AtOption = None,
-    seeds: SeedsOption = None,
-    fail_if: SomeGateOption = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes; half the cores where none are named.")
-    ] = None,
-    out: Out = Path("runs"),
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="path=value for all variants that do not set it themselves.")
-    ] = None,
-    quick: QuickOption = False,
-    json_: JsonOption = False,
-    data_root: RootOption = None,
-    device: DeviceOption = "auto",
-    allow_contamination: ContaminationOption = False,
-    again: AgainOption = False,
-    no_images: NoImagesOption = False,
-) -> None:
-    """Audit every variant of a study and write the frontier: what each costs, and what it gives away."""
-    from unsmash import settings
-
-    raw = settings.gather(
-        study, data=data, model=model, at=at, seeds=seeds, fail_if=fail_if, assignments=set_ or [], quick=quick
-    )
-    from unsmash import shelf, sweeping, variants
-    from unsmash.events import Console
-
-    plan = variants.plan(raw, trusted=model is not None)
-    with Console() as console:
-        console.heading(_sweep_title(plan))
-        found = sweeping.conduct(
-            raw, trusted=model is not None, out=out, workers=workers, progress=console, device=device, root=data_root,
-            allow_contamination=allow_contamination, again=again, images=not no_images, command=command(),
-        )  # fmt: skip
-    if json_:
-        typer.echo(json.dumps(sweeping.summary(found), ensure_ascii=False, indent=1))
-    else:
-        shelf.print_frontier(found.frontier)
-        typer.echo(f"Frontier: {found.report}")
-    if all(row.failure for row in found.frontier.rows):
-        raise typer.Exit(4)
-    raise typer.Exit(found.exit_code if fail_if is not None else 0)
-
-
+@gate.told
 def scan(
     data: DataOption = None,
     model: ModelOption = None,
@@ -142,6 +104,8 @@ def scan(
     allow_contamination: ContaminationOption = False,
     again: AgainOption = False,
     no_images: NoImagesOption = False,
+    junit: JUnitOption = None,
+    markdown: MarkdownOption = None,
 ) -> None:
     """Rank the places where a network can be cut: what each sends, costs the device and gives away undefended."""
     from unsmash import settings
@@ -163,6 +127,7 @@ def scan(
     else:
         shelf.print_scan(found.scan)
         typer.echo(f"Scan: {found.report}")
+    gate.scanned(found.scan, found.exit_code, found.report, junit, markdown)
     raise typer.Exit(found.exit_code if fail_if is not None else 0)
 
 
@@ -171,12 +136,6 @@ def _title(plan: Any) -> str:
     seeds = f", {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
     defences = " + ".join(defence.label() for defence in e.defences) or "no defence"
     return f"Audit of {e.model.label()} cut at {e.at or '?'} on {e.data.label()}, {defences}{seeds}"
-
-
-def _sweep_title(plan: Any) -> str:
-    seeds = f", {len(plan.seeds)} seeds each" if len(plan.seeds) > 1 else ""
-    named = f" of {plan.name}" if plan.name else ""
-    return f"Sweep{named}: {len(plan.variants)} variants{seeds}"
 
 
 def tell(document: dict[str, Any]) -> None:

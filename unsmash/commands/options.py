@@ -37,6 +37,20 @@ SomeGateOption = Annotated[
     str | None,
     typer.Option("--fail-if", help="Limits; exit code 0 if one of them is within, 1 or 3 if none is."),
 ]
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option("--track", help="Mirror runs: mlflow[:URI] or tensorboard[:FOLDER]; repeat for both."),
+]
+JUnitOption = Annotated[Path | None, typer.Option("--junit", help="Also write the verdict as JUnit XML, for CI.")]
+MarkdownOption = Annotated[
+    Path | None, typer.Option("--markdown", help="Also write a summary; $GITHUB_STEP_SUMMARY is appended to.")
+]
+OnOption = Annotated[
+    str, typer.Option("--on", help="A Ray cluster that you run: auto, ray://host:port or host:port; else here.")
+]
+DepotOption = Annotated[
+    str, typer.Option("--depot", help="With --on: URL under which machines without a shared folder exchange runs.")
+]
 RunArgument = Annotated[str, typer.Argument(help="Run id, its beginning, or the run's folder.")]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from unsmash import scoring
 from unsmash.attacks.base import Attack
 from unsmash.errors import UnsmashError
+from unsmash.events import Event, Fan
 from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser
 from unsmash.records import Result
@@ -17,7 +20,30 @@ from unsmash.view import Scene, View
 def attempt(
     attack: Attack, name: str, view: View, scene: Scene, eye: Recogniser | None, lab: Lab
 ) -> tuple[Result, Tensor | None]:
-    """Run one attack and score it; an error becomes a failed result, and the other attacks go on."""
+    """Run one attack and score it; an error becomes a failed result, and the other attacks go on.
+
+    What the attack told as a note while it ran stays with the result.
+    """
+    ears = Ears()
+    result, guess = _attempt(attack, name, view, scene, eye, replace(lab, sink=Fan([lab.sink, ears])))
+    return replace(result, notes=tuple(dict.fromkeys(ears.notes))), guess
+
+
+class Ears:
+    """A sink that keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        """Keep it if it is one."""
+        if event.kind == "note":
+            self.notes.append(event.text)
+
+
+def _attempt(
+    attack: Attack, name: str, view: View, scene: Scene, eye: Recogniser | None, lab: Lab
+) -> tuple[Result, Tensor | None]:
     try:
         with lab.seeded(f"attack/{name}"):
             guess = attack.run(view, lab.at(f"attack/{name}"))

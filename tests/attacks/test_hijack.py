@@ -25,6 +25,7 @@ from unsmash.threat import Grant
 from unsmash.view import View
 
 NEEDS = frozenset({Grant.TRAINING, Grant.SHADOW})
+SHORT = {"kind": "hijack", "steps": 300, "practice": 150, "gain": 1.0}
 PLAN = HijackPlan(practice=20, batch=16, rate=3e-3, labelled=True, gain=1.0)
 
 
@@ -168,7 +169,7 @@ class Guarded(Shield):
 
 
 def attack() -> Hijack:
-    return Hijack.model_validate({"kind": "hijack", **Hijack.tiny})
+    return Hijack.model_validate(SHORT)
 
 
 def guarded() -> View:
@@ -200,7 +201,7 @@ def test_it_beats_the_mean_image_by_far_and_only_once_the_device_has_followed() 
     at = scene(GREY)
     view = look(shallow("flat", GREY), at, NEEDS)
     error = (attack().run(view, Lab()) - at.victims).square().mean()
-    soon = Hijack(kind="hijack", **(Hijack.tiny | {"steps": 1})).run(view, Lab())  # type: ignore[arg-type]
+    soon = Hijack.model_validate(SHORT | {"steps": 1}).run(view, Lab())
     assert error < 0.8 * (at.shadow.mean(0) - at.victims).square().mean()
     assert error < (soon - at.victims).square().mean()
 

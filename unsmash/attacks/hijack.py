@@ -19,7 +19,7 @@ from unsmash.view import View
 
 
 class Hijack(Attack):
-    """Takes the server's place in training, pulls the device half into a space of its own, and decodes what it sends."""
+    """Takes the server's place in training, pulls the device half into its own space, and decodes what is sent."""
 
     kind: Literal["hijack"] = "hijack"
     steps: int = Field(600, ge=1, le=1_000_000)
@@ -37,7 +37,7 @@ class Hijack(Attack):
 
     needs: ClassVar[frozenset[Grant]] = frozenset({Grant.TRAINING, Grant.SHADOW})
     title: ClassVar[str] = "Hijacked training"
-    tiny: ClassVar[dict[str, object]] = {"steps": 1000, "practice": 300, "gain": 1.0}
+    tiny: ClassVar[dict[str, object]] = {"steps": 1800, "practice": 300, "gain": 1.0}
 
     def run(self, view: View, lab: Lab) -> Tensor:
         """Reconstructions [n, c, h, w] of what the hijacked device half sends of the victims."""

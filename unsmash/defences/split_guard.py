@@ -24,14 +24,14 @@ from unsmash.split.parties import Watch
 
 
 class SplitGuard(Defence):
-    """Sends some batches with random labels, and takes no further part when the gradients that return are no different."""
+    """Sends some batches with random labels; takes no further part when the gradients that return are no different."""
 
     kind: Literal["split_guard"] = "split_guard"
     share: float = Field(0.1, gt=0, lt=0.5)
     """Share of the batches that are sent with random labels; the device does not learn from them"""
     after: int = Field(20, ge=0, le=1_000_000)
     """First batches, all true: before anything is learned a wrong label is as good as a right one, and a false alarm
-    the likelier the slower the training starts"""
+    the likelier the slower it starts"""
     least: int = Field(3, ge=1, le=1000)
     """Batches with random labels before the first score"""
     alpha: float = Field(5.0, gt=0, le=1000)
@@ -48,9 +48,9 @@ class SplitGuard(Defence):
     after_training: ClassVar[bool] = False
     source: ClassVar[str] = "Erdoğan, Küpçü & Çiçek, WPES 2022"
     protects: ClassVar[str] = (
-        "Notices a server that pulls the device half where it likes in place of training the task, and takes no further "
-        "part. All releases sent until then are given away, a server that also trains the task may go unnoticed, and at "
-        "inference it protects nothing."
+        "Notices a server that pulls the device half where it likes in place of training the task, and goes no "
+        "further. All releases sent until then are given away, a server that also trains the task may go "
+        "unnoticed, and at inference it protects nothing."
     )
     guarantee: ClassVar[str] = "none"
     cost: ClassVar[Literal["free", "training", "minutes"]] = "training"
@@ -132,7 +132,7 @@ class Guard:
         if guilty:
             raise Alarm(
                 f"the device noticed after {self.batches} batches that the server does not train the task "
-                f"(SplitGuard's score {self.scores[-1]:.2f}, at least {made.threshold:g} asked)"
+                f"({against} of SplitGuard's last {len(self.scores)} scores are below {made.threshold:g})"
             )
 
 

@@ -50,7 +50,7 @@ def test_the_score_is_the_papers(seed: int) -> None:
     draw = np.random.default_rng(seed)
     sets = [draw.normal(size=(count, 6)) + draw.normal(size=6) for count in (3, 7, 5)]
     found = score(*map(gradients, sets), alpha=5, beta=2)
-    assert found == pytest.approx(by_hand(*sets, 5, 2), rel=1e-9)
+    assert found == pytest.approx(by_hand(sets[0], sets[1], sets[2], 5, 2), rel=1e-9)
     # only directions and ratios of lengths count
     scaled = [1e-9 * rows for rows in sets]
     assert score(*map(gradients, scaled), alpha=5, beta=2) == pytest.approx(found, rel=1e-6)

@@ -36,6 +36,8 @@ class Hijack(Attack):
     """Length of the gradient sent for one image; 0 tries out what the device half bears"""
 
     needs: ClassVar[frozenset[Grant]] = frozenset({Grant.TRAINING, Grant.SHADOW})
+    # it has no queries to learn the audited device half by: a third is what it reaches at the default cut, undefended
+    control_share: ClassVar[float] = 0.25
     title: ClassVar[str] = "Hijacked training"
     tiny: ClassVar[dict[str, object]] = {"steps": 1800, "practice": 300, "gain": 1.0}
 

@@ -461,3 +461,19 @@ def test_a_label_tells_what_differs_from_the_default() -> None:
 
 def test_the_default_budget_of_a_run_is_that_of_a_study() -> None:
     assert Run.budget == study({}).fail_if
+
+
+def test_an_attack_in_the_training_brings_a_server_who_is_asked_for_and_runs_nothing_else_under_it() -> None:
+    from unsmash.pipeline import plan
+    from unsmash.split import Shield
+
+    one = study({"data": "digits", "model": "shallow_net", "attacks": ["ridge", "hijack", "gallery"]}).experiment
+    assert [threat.name for threat in one.threats] == ["query", "active_server", "gallery"]
+    server = one.threats[1]
+    assert server.asked
+    assert set(server.grants) == {"training", "shadow"}
+    rows = {threat.name: [name for _, name in attacks] for threat, attacks in plan(one, Shield())}
+    assert rows == {"query": ["ridge"], "active_server": ["hijack"], "gallery": ["gallery"]}
+    record = server.record(10)
+    assert record.title.lower().startswith("took part in the training")
+    assert "take part in the training" in record.can

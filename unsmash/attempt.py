@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from unsmash import scoring
 from unsmash.attacks.base import Attack
 from unsmash.errors import UnsmashError
+from unsmash.events import Event, Fan
 from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser
 from unsmash.records import Result
@@ -28,7 +31,29 @@ def attempt(
 
     Gives the guess as it was scored too: images [n, c, h, w] in [0, 1], or of identity attacks log-likelihoods [n, N];
     None where it failed. `made` is the guess where it has been made already: it is scored as if it were made here.
+    What the attack told as a note while it ran stays with the result.
     """
+    ears = Ears()
+    hearing = replace(lab, sink=Fan([lab.sink, ears]))
+    result, guess = _attempt(attack, name, view, scene, eye, hearing, made)
+    return replace(result, notes=tuple(dict.fromkeys(ears.notes))), guess
+
+
+class Ears:
+    """A sink that keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        """Keep it if it is one."""
+        if event.kind == "note":
+            self.notes.append(event.text)
+
+
+def _attempt(
+    attack: Attack, name: str, view: View, scene: Scene, eye: Recogniser | None, lab: Lab, made: Tensor | None
+) -> tuple[Result, Tensor | None]:
     try:
         if made is None:
             with lab.seeded(f"attack/{name}"):

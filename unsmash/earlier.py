@@ -9,7 +9,7 @@ is taken is scored here, and must give the figures that the run recorded.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class Earlier:
             result, guess = attempt(attack, name, view, scene, eye, lab, made=made)
             if (result.scores, result.ranks) == (known.scores, known.ranks):
                 self.taken.append(name)
-                return result, guess
+                return replace(result, notes=known.notes), guess
             lab.emit("warning", name, f"the guesses kept in run {self.run.id} do not give its figures: attacked again")
         return attempt(attack, name, view, scene, eye, lab)
 

@@ -44,6 +44,13 @@ VARIED = ("sweep", "variants")
 
 MOST_SEEDS = 1000
 
+BROUGHT: dict[Grant, tuple[str, tuple[Grant, ...]]] = {
+    Grant.WEIGHTS: ("white_box", (Grant.QUERIES, Grant.SHADOW)),
+    Grant.TRAINING: ("active_server", ()),
+}
+"""Grants that no standing adversary is asked about: an attack that needs one brings its own, by this name, who holds
+these besides what the attack needs"""
+
 C = TypeVar("C", bound=Component)
 
 
@@ -269,22 +276,24 @@ def _seeds(value: Any) -> tuple[int, ...]:
 
 def with_needed(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
     """The threats, and the adversaries that some attacks bring because no standing one holds what they need."""
-    threats = _with_white_box(attacks, threats)
+    threats = _with_brought(attacks, threats)
     return (*threats, *_owner(attacks, threats))
 
 
-def _with_white_box(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
-    """The threats, and where an attack on releases opens the weights, the adversary who holds them, who is asked for.
+def _with_brought(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
+    """The threats, and where an attack on releases needs what none of them holds, an adversary who holds it.
 
-    It stands before whoever holds a list of candidates, under whom the same attack would be shown only.
+    It is asked for, and stands before whoever holds a list of candidates, under whom the attack would be shown only.
     """
     reading = [attack for attack in attacks if attack.role == "attack" and attack.secret is Secret.INPUTS]
-    needs = [attack.required() for attack in reading if Grant.WEIGHTS in attack.required()]
-    grants = frozenset({Grant.QUERIES, Grant.SHADOW}).union(*needs)
-    if not needs or any(threat.asked and threat.allows(grants) for threat in threats):
-        return threats
-    place = next((at for at, threat in enumerate(threats) if Grant.CANDIDATES in threat.grants), len(threats))
-    return (*threats[:place], Threat(name="white_box", grants=tuple(sorted(grants))), *threats[place:])
+    for grant, (name, usual) in BROUGHT.items():
+        needs = [attack.required() for attack in reading if grant in attack.required()]
+        grants = frozenset(usual).union(*needs)
+        if not needs or any(threat.asked and threat.allows(grants) for threat in threats):
+            continue
+        place = next((at for at, threat in enumerate(threats) if Grant.CANDIDATES in threat.grants), len(threats))
+        threats = (*threats[:place], Threat(name=name, grants=tuple(sorted(grants))), *threats[place:])
+    return threats
 
 
 def _owner(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:

@@ -95,6 +95,8 @@ class Result:
     """One sentence on how it works"""
     failure: str = ""
     """Why it did not finish; empty when it did"""
+    notes: tuple[str, ...] = ()
+    """What happened in its run that a reader must know: the device noticed, and ended the training"""
 
     def mean(self, metric: str) -> float | None:
         """The mean of a metric, or None where it was not measured."""

@@ -99,6 +99,8 @@ class Threat(BaseModel):
                 f"{sees}, holds the {candidates} candidates and the model",
                 "Someone who holds the list of candidates can",
             )
+        if Grant.TRAINING in self.grants:
+            return "Took part in the training as its server", "A server that took part in the training can"
         if {Grant.WEIGHTS, Grant.SERVER} <= set(self.grants):
             return "Holds both halves of the model", "Someone who holds both halves of the model can"
         if Grant.WEIGHTS in self.grants:

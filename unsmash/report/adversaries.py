@@ -109,6 +109,8 @@ def _label(threat: ThreatRecord, place: int) -> str:
     if "candidates" in threat.grants:
         listed = "only with the candidate list" if place else "identified with the candidate list"
         return f"with the list and {messages}" if several else listed
+    if "training" in threat.grants:
+        return "by a server that took part in the training"
     if "weights" in threat.grants:
         return f"with the model's weights and {messages}"
     if several:

@@ -92,13 +92,16 @@ def _proven(evidence: Evidence) -> tuple[Row, ...]:
 def _row(result: Result, tone: str, *, best: bool) -> Row:
     score = result.scores.get(HEADLINE)
     if result.failure or score is None:
-        return Row(result.title, f"did not finish: {result.failure or 'no number'}", "failed", tone, "not counted")
+        note = " ".join([f"did not finish: {result.failure or 'no number'}", *result.notes])
+        return Row(result.title, note, "failed", tone, "not counted")
     mark: Mark = "ceiling" if result.role == "ceiling" else "floor" if result.role == "floor" else "attack"
     note = result.summary.rstrip(".")
     if unaware(result):
         note = "unaware: trained as if there were no defence, so a low share says nothing"
     if not result.card.valid:
         mark, note = "invalid", f"not counted: {_fault(result)}"
+    if result.notes:
+        note = " ".join([f"{note.rstrip('.')}.", *result.notes])
     flat = score.high - score.low < 5e-4
     return Row(
         result.title,

@@ -97,11 +97,12 @@ class Evidence:
         return next((threat for threat in self.run.threats if threat.name == name), None)
 
     def limits(self, threat: ThreatRecord) -> tuple[tuple[str, float, float], ...]:
-        """What this adversary cannot exceed: name, share and its upper end. None is known for moved frames.
+        """What this adversary cannot exceed: name, share and its upper end. None is known for moved frames, nor for who
+        took part in the training: another device half sends to them.
 
         Exact candidate lists and proofs for as many messages or more, since fewer messages tell less.
         """
-        if threat.frames > 1:
+        if threat.frames > 1 or "training" in threat.grants:
             return ()
         lists = [entry for entry in self.results if entry.role == "ceiling" and counted(entry) and entry.card.strong]
         found = []
@@ -224,7 +225,8 @@ def _join(results: Sequence[Result]) -> Result:
         evidence=evidence,
         exhibit=first.card.exhibit,
     )
-    return replace(first, scores=scores, card=card)
+    notes = tuple(dict.fromkeys(note for result in done for note in result.notes))
+    return replace(first, scores=scores, card=card, notes=notes)
 
 
 def _as_judged(result: Result, verdict: Verdict) -> Result:

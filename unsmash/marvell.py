@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STEPS = 80
+STEPS = 50
 """Golden sections of an interval: what is left of it is below rounding"""
 
-GRID = 65
+GRID = 17
 """Points at which the share of the power that goes across is first tried"""
 
 LEAST = 1e-12

@@ -146,5 +146,6 @@ def _even(rows: Tensor, y: Tensor) -> Tensor:
     A gradient of zero has no direction for noise and stays zero.
     """
     lengths = rows.double().norm(dim=1, keepdim=True)
-    spread = ((lengths.max() / lengths.clamp(min=1e-300)).square() - 1).clamp(min=0).sqrt()
+    times = torch.where(lengths > 0, lengths.max() / lengths, 1.0)
+    spread = (times.square() - 1).clamp(min=0).sqrt()
     return rows * (1 + spread * torch.randn(len(rows), 1, dtype=spread.dtype, device=rows.device))

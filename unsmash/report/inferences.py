@@ -101,22 +101,22 @@ def _lede(record: InferenceRecord, nouns: tuple[str, str]) -> str:
 
 def _line(one: InferenceResult) -> Found:
     if one.failure:
-        return Found(one.title, one.of, None, "–", None, f"Did not finish: {one.failure}", one.role)
+        return Found(one.title, one.of, None, "–", None, f"Did not finish: {one.failure}", "shown0")
     if not one.scores:
-        return Found(one.title, one.of, None, "–", None, " ".join(one.notes), one.role)
+        return Found(one.title, one.of, None, "–", None, " ".join(one.notes), "shown0")
     key = _key(one)
     score, chance = one.scores[key], one.chance[key]
     value = percent(score.mean) if key == "inferred" else decimal(score.mean, 3)
     note = one.of + (" (the task)" if one.task and one.secret == "attribute" else "")
-    return Found(one.title, note, score.mean, value, chance, _remark(one, key), one.role)
+    tone = "shown1" if one.role != "attack" else "leak0" if _above(one) else "shown0"
+    return Found(one.title, note, score.mean, value, chance, _remark(one, key), tone)
 
 
 def _remark(one: InferenceResult, key: str) -> str:
     score, chance = one.scores[key], one.chance[key]
     if key == "inferred":
-        told = [
-            f"{whole(score.mean * score.n)} of {whole(score.n)}, {span(score.low, score.high)}; chance {bare(round(chance, 3))}"
-        ]
+        count = f"{whole(score.mean * score.n)} of {whole(score.n)}"
+        told = [f"{count}, {span(score.low, score.high)}; chance {bare(round(chance, 3))}"]
     else:
         told = [f"AUC, {decimal(score.low, 3)} to {decimal(score.high, 3)}; chance {decimal(chance, 1)}"]
     if key != "leak_auc" and "leak_auc" in one.scores:

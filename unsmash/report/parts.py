@@ -246,7 +246,8 @@ class Found:
     value: str
     chance: float | None
     remark: str
-    role: Literal["floor", "attack", "ceiling"]
+    tone: str
+    """Orange where an attack is above chance for certain; hollow for floors and ceilings"""
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,11 @@ from unsmash.view import Outcome, Scene, make_scene, observe
 READER = Threat(name="reader", grants=(Grant.GRADIENTS, Grant.HINTS))
 NOISE: list[dict[str, Any]] = [
     {},
-    {"rule": "iso", "strength": 1.0},
-    {"rule": "iso", "strength": 8.0},
     {"rule": "max_norm"},
+    {"rule": "iso", "strength": 8.0},
     {"rule": "marvell", "strength": 1.0},
     {"rule": "marvell", "strength": 4.0},
+    {"rule": "iso", "strength": 1.0},
 ]
 RELEASES: list[dict[str, Any]] = [
     {},
@@ -99,8 +99,8 @@ def attributes(ask: str, settings: dict[str, Any]) -> str:
     rehearse = Rehearsal(one, splits, lab)
     outcome = rehearse(None, None, None)
     found = inferences.measure(
-        [(Threat(), [(AttributeProbe(), "probe")])], outcome.model, scene_of(splits, lab), splits.classes, rehearse, lab,
-        lab.stage,
+        [(Threat(), [(AttributeProbe(), "probe")])], outcome.model, scene_of(splits, lab), splits.classes, rehearse,
+        lab, lab.stage,
     )  # fmt: skip
     assert found is not None
     told = [f"{one.name}: {one.scores['inferred'].mean:.3f} (balanced {one.scores['balanced'].mean:.3f}, chance "
@@ -114,7 +114,7 @@ if __name__ == "__main__":
             print(attributes("digit", dict(settings)), flush=True)
         print(attributes("zero", {}), flush=True)
     else:
-        for ask in ("zero", "digit"):
+        for ask in ("digit", "zero"):
             for noise in NOISE:
                 if ask == "zero" or noise.get("rule") != "marvell":
                     print(labels(ask, noise), flush=True)

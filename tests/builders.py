@@ -110,7 +110,8 @@ def inference_record(right: int = 80, n: int = N) -> InferenceRecord:
     """An attack on labels that has `right` of `n`, and a probe of an attribute after its floor."""
     labels = InferenceResult(
         "gradient_cosine", "gradient_cosine", "Direction", "attack", "labels", "label of each training image", "reader",
-        {"inferred": share(right, n, metric="inferred")}, {"inferred": 0.125}, {"pass": (1.0, 2.0), "inferred": (0.5, 0.75)},
+        {"inferred": share(right, n, metric="inferred")}, {"inferred": 0.125},
+        {"pass": (1.0, 2.0), "inferred": (0.5, 0.75)},
         True, STRONG, {"anchors": 1}, "Points.", ("It knew two labels.",),
     )  # fmt: skip
     floor = InferenceResult(

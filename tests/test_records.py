@@ -203,7 +203,14 @@ def other(value: Any) -> Any:
         return not value
     if isinstance(value, int | float):
         return value + 1
-    words = {"floor": "attack", "attack": "floor", "up": "down", "down": "up"}
+    words = {
+        "floor": "attack",
+        "attack": "floor",
+        "up": "down",
+        "down": "up",
+        "labels": "attribute",
+        "attribute": "labels",
+    }
     return words.get(value, value + "!") if isinstance(value, str) else value
 
 

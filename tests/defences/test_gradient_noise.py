@@ -106,9 +106,9 @@ def test_marvell_hides_the_class_better_than_iso_noise_of_its_power() -> None:
     """The projection on the means' difference, which orders the plain gradients without a mistake."""
     rows, y = gradients(400)
     way = rows[y == 1].mean(0) - rows[y == 0].mean(0)
-    marvell, iso = armed(rule="marvell", strength=2.0), armed(rule="iso")
+    marvell = armed(rule="marvell", strength=2.0)
     power = 2.0 * way.square().sum() / rows.square().sum(1).max()
-    iso.strength = power.item()  # type: ignore[attr-defined]
+    iso = armed(rule="iso", strength=power.item())
     areas = [auc(replied(shield, rows, y, 1)[0] @ way, y == 1)[0] for shield in (Shield(), iso, marvell)]
     assert areas[0] > 0.99
     assert areas[2] < areas[1] - 0.05

@@ -16,6 +16,8 @@ from unsmash.records import (
     ClassRecord,
     ClassResult,
     Failure,
+    InferenceRecord,
+    InferenceResult,
     Pictures,
     Prototype,
     Result,
@@ -106,6 +108,25 @@ def class_record(recognised: int = 8, n: int = 10, *, confidence: float = 0.995,
     return ClassRecord((broken,) if failure else (floor, done), (owner,), 1 / n)
 
 
+def inference_record(right: int = 80, n: int = N) -> InferenceRecord:
+    """An attack on labels that has `right` of `n`, and a probe of an attribute after its floor."""
+    labels = InferenceResult(
+        "gradient_cosine", "gradient_cosine", "Direction", "attack", "labels", "label of each training image", "reader",
+        {"inferred": share(right, n, metric="inferred")}, {"inferred": 0.125},
+        {"pass": (1.0, 2.0), "inferred": (0.5, 0.75)},
+        True, STRONG, {"anchors": 1}, "Points.", ("It knew two labels.",),
+    )  # fmt: skip
+    floor = InferenceResult(
+        "probe/ink/label", "probe", "From the label", "floor", "attribute", "ink", "",
+        {"inferred": share(50, n, metric="inferred")}, {"inferred": 0.375},
+    )  # fmt: skip
+    failed = InferenceResult(
+        "probe", "probe", "Probe", "attack", "attribute", "ink", "query", failure="MemoryError: no"
+    )
+    reader = ThreatRecord("reader", "Reads the gradients", "Someone can", 1, False, ("read",), (), ("gradients",))
+    return InferenceRecord((labels, floor, failed), (reader,))
+
+
 def full_run() -> Run:
     """A run that fills every field of every record, so that a test can change each."""
     results = (
@@ -133,6 +154,7 @@ def full_run() -> Run:
         bounds=(shares, Bound("epsilon@16", "Local ε", None, "ε", "any two", reason="nothing is random", queries=16)),
         utility=Utility(share(90, metric="accuracy"), 0.125, 2, share(95, metric="accuracy")),
         classes=class_record(),
+        inferences=inference_record(),
         dependence={"dcor": figure("dcor", 0.4), "dcor_compat": figure("dcor_compat", 0.6)},
         recogniser=share(97, metric="recognition"),
         pictures=Pictures((3, 1), ("worst", "least"), ("zero", "one"), "by rank", 1.25, ("decoder",)),

@@ -81,7 +81,7 @@ def scene(shape: tuple[int, int, int], *, victims: int = 24, shadow: int = 200) 
     """Victims and an adversary's images that share none."""
     seen, labels = pictures(shape, victims)
     mine, known = pictures(shape, shadow, victims)
-    return make_scene(seen, labels, mine, known, CLASSES, Lab(seed=3))
+    return make_scene(seen, labels, mine, known, CLASSES, Lab(seed=3), training_labels=practice(shape)[1])
 
 
 def look(model: SplitModel, at: Scene, grants: frozenset[Grant] | tuple[Grant, ...], queries: int = 1) -> View:
@@ -91,12 +91,17 @@ def look(model: SplitModel, at: Scene, grants: frozenset[Grant] | tuple[Grant, .
     return observe(model, at, threat, Lab(seed=1), rehearse=functools.partial(practise, model, (c, h, w)))
 
 
+def practice(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Images and labels that a training in other company is on: neither victims nor the adversary's."""
+    return pictures(shape, 200, 600)
+
+
 def practise(
     model: SplitModel, shape: tuple[int, int, int], server: Server | None, watch: Watch | None, steps: int | None
 ) -> Outcome:
-    """A training of a copy of this model, on images that are neither victims nor the adversary's."""
+    """A training of a copy of this model."""
     fresh = copy.deepcopy(model).requires_grad_(True)
-    images, labels = pictures(shape, 200, 600)
+    images, labels = practice(shape)
     plan = Training(epochs=2, batch=32)
     try:
         train(fresh, images, labels, plan, Lab(seed=2), server=server, watch=watch, steps=steps)

@@ -203,8 +203,8 @@ def other(value: Any) -> Any:
         return not value
     if isinstance(value, int | float):
         return value + 1
-    words = {"floor": "attack", "attack": "floor", "up": "down", "down": "up", "smashed": "release"}
-    words["release"] = "smashed"
+    pairs = [("floor", "attack"), ("up", "down"), ("smashed", "release"), ("labels", "attribute")]
+    words = dict(pairs) | {other: one for one, other in pairs}
     return words.get(value, value + "!") if isinstance(value, str) else value
 
 

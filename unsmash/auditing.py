@@ -316,6 +316,7 @@ def summary(found: Audit) -> dict[str, Any]:
         "floors": entry([result.name for result in first.of_role("floor")]),
         "attacks": entry([result.name for result in first.of_role("attack")]),
         "classes": _classes(first),
+        "inferences": _inferences(first),
         "gallery_identification": average(galleries[0], "identification") if galleries else None,
         "contamination": first.data.contamination if first.data else 0,
         "near_duplicates": first.data.near_duplicates if first.data else 0,
@@ -323,6 +324,14 @@ def summary(found: Audit) -> dict[str, Any]:
         "seeds": [run.seed for run in runs],
         "seconds": sum(run.seconds.get("total", 0.0) for run in runs),
         "report": str(found.report),
+    }
+
+
+def _inferences(run: Run) -> dict[str, Any]:
+    """Figures of the attacks on labels and attributes, of their floors and ceilings, and what chance is."""
+    results = run.inferences.results if run.inferences else ()
+    return {
+        one.name: {name: score.mean for name, score in one.scores.items()} | {"chance": one.chance} for one in results
     }
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from torch import nn
 
 from unsmash import budget
-from unsmash.attacks.base import Attack, ClassAttack
+from unsmash.attacks.base import Attack
 from unsmash.component import Component, discover, find
 from unsmash.data.base import Data
 from unsmash.defences.base import Defence
@@ -38,6 +38,9 @@ FAMILIES: dict[str, tuple[str, type[Component]]] = {
 DEFAULT_ATTACKS = ("lookalike", "posterior", "ridge", "class_ridge", "decoder", "gallery")
 PLACES = ("path", "shadow_path")
 """Settings that say where something lies on this machine; they are no part of an experiment's id"""
+
+BESIDE = {Secret.CLASS: "owner", Secret.LABELS: "reader", Secret.ATTRIBUTE: "prober"}
+"""Adversaries that attacks on anything but images bring, where no other holds what they take"""
 
 VARIED = ("sweep", "variants")
 """Settings that make several experiments of one study; `unsmash.variants` reads them"""
@@ -277,7 +280,7 @@ def _seeds(value: Any) -> tuple[int, ...]:
 def with_needed(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
     """The threats, and the adversaries that some attacks bring because no standing one holds what they need."""
     threats = _with_brought(attacks, threats)
-    return (*threats, *_owner(attacks, threats))
+    return (*threats, *_beside(attacks, threats))
 
 
 def _with_brought(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
@@ -296,13 +299,15 @@ def _with_brought(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> t
     return threats
 
 
-def _owner(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
-    """The adversary that attacks on the network itself ask for, shown only: no standing one holds the server half."""
-    needs = [attack.required() for attack in attacks if isinstance(attack, ClassAttack)]
-    grants = frozenset[Grant]().union(*needs)
-    if any(threat.allows(grants) for threat in threats):
-        return ()
-    return (Threat(name="owner", grants=tuple(sorted(grants)), asked=False),)
+def _beside(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
+    """The adversaries that attacks on anything but images ask for, shown only: no standing one holds what they take."""
+    added: tuple[Threat, ...] = ()
+    for secret, name in BESIDE.items():
+        needs = [attack.required() for attack in attacks if attack.secret is secret]
+        grants = frozenset[Grant]().union(*needs)
+        if not any(threat.allows(grants) for threat in (*threats, *added)):
+            added = (*added, Threat(name=name, grants=tuple(sorted(grants)), asked=False))
+    return added
 
 
 def _check_threats(threats: tuple[Threat, ...]) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from unsmash import budget as budgets
-from unsmash import controls, feature_maps, pictures, proofs, prototypes, scoring
-from unsmash.attacks.base import Attack, ClassAttack
+from unsmash import controls, feature_maps, inferences, pictures, proofs, prototypes, scoring
+from unsmash.attacks.base import Attack
 from unsmash.attempt import attempt, say
 from unsmash.component import discover
 from unsmash.curves import Curve, Listener, thinned
@@ -128,8 +128,9 @@ def _measure(
         eye = train_recogniser(*_validator(splits), len(splits.classes), lab.at("recogniser"))
     victims, shadow = splits.victims, splits.shadow
     scene = make_scene(
-        victims.pixels, victims.labels, shadow.pixels, shadow.labels, len(splits.classes), lab.at("scene")
-    )
+        victims.pixels, victims.labels, shadow.pixels, shadow.labels, len(splits.classes), lab.at("scene"),
+        attributes=splits.attributes(), training_labels=splits.train.labels,
+    )  # fmt: skip
     sealed = seal(victim.model)
     plain = observe(victim.model, scene, Threat(), lab)
     floors = [scoring.chance(len(victims)), *(result for result, _ in floors_of(plain, scene, eye, lab))]
@@ -145,7 +146,8 @@ def _measure(
     attacks = controls.with_cards(attacks, victim, scene, rehearse, lab, clock.stage, budget, earlier)
     rows = plan(experiment, victim.model.shield)
     classes, inverted = prototypes.measure(rows, victim.model, scene, eye, splits.classes, lab, clock.stage, earlier)
-    require_unchanged(victim.model, sealed, "an attack on the network or a control run")
+    inferred = inferences.measure(rows, victim.model, scene, splits.classes, rehearse, lab, clock.stage)
+    require_unchanged(victim.model, sealed, "an attack on the network, an inference or a control run")
     first = observe(victim.model, scene, experiment.threats[0].model_copy(update={"queries": 1}), lab)
     results = scoring.order_by_identification([*floors, *attacks])
     images = {name: guess for name, guess in guesses.items() if guess.ndim == 4}
@@ -161,6 +163,7 @@ def _measure(
         threats=tuple(threat.record(len(victims)) for threat in _distinct(experiment, victim)),
         results=results,
         classes=classes,
+        inferences=inferred,
         dependence=scoring.dependence(scene.victims, first.release),
         bounds=bounds,
         recogniser=_recogniser_score(eye, scene),
@@ -191,7 +194,7 @@ def _attack_all(
     ridge_error: dict[str, float] = {}
     memory: Memory = {}
     for threat, attacks in plan(experiment, victim.model.shield):
-        reading = [(attack, name) for attack, name in attacks if not isinstance(attack, ClassAttack)]
+        reading = [(attack, name) for attack, name in attacks if attack.of_inputs]
         view = observe(victim.model, scene, threat, lab, memory=memory, rehearse=rehearse) if reading else None
         for attack, name in reading:
             assert view is not None
@@ -255,7 +258,7 @@ def _name(attack: Attack, threat: Threat, experiment: Experiment, used: set[str]
 def _distinct(experiment: Experiment, victim: Victim) -> list[Threat]:
     """The threats that some attack on what is sent ran under."""
     rows = plan(experiment, victim.model.shield)
-    return [threat for threat, attacks in rows if not all(isinstance(attack, ClassAttack) for attack, _ in attacks)]
+    return [threat for threat, attacks in rows if any(attack.of_inputs for attack, _ in attacks)]
 
 
 def floors_of(view: View, scene: Scene, eye: Recogniser | None, lab: Lab) -> list[tuple[Result, Tensor | None]]:

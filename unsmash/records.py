@@ -16,7 +16,7 @@ from typing import Any, Literal
 from unsmash.curves import Curve
 from unsmash.errors import RecordError
 from unsmash.feature_record import FeatureMaps
-from unsmash.plain import build, dumps, not_json
+from unsmash.plain import build, not_json
 from unsmash.subject import DataRecord, SplitRecord
 
 VERSION = 1
@@ -199,6 +199,51 @@ class ClassRecord:
 
 
 @dataclass(frozen=True)
+class InferenceResult:
+    """What one attack found out of labels or an attribute, or one of its floors and ceilings: never a picture."""
+
+    name: str
+    """Unique in the run: `gradient_cosine`, or `attribute_probe/ink` and its `attribute_probe/ink/label`"""
+    kind: str
+    title: str
+    role: Role
+    secret: Literal["labels", "attribute"]
+    of: str
+    """What is inferred, in a few words: `label of each training image`, `ink`"""
+    threat: str
+    """Name of the threat it ran under; empty for floors and ceilings"""
+    scores: dict[str, Score] = field(default_factory=dict)
+    """inferred (share right), leak_auc, balanced (mean share right over the answers)"""
+    chance: dict[str, float] = field(default_factory=dict)
+    """What each of them is without the release or the gradients"""
+    course: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Over the training: each score by the gradients of one pass alone, and `pass`, their numbers from 1"""
+    task: bool = False
+    """The network was trained to answer this"""
+    card: Card = field(default_factory=Card)
+    settings: dict[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    notes: tuple[str, ...] = ()
+    """What must be said of it: where it does not apply, what its interval stands for"""
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class InferenceRecord:
+    """What was found out besides pictures: labels from gradients, attributes from releases."""
+
+    results: tuple[InferenceResult, ...]
+    """Each attack after its floors and ceilings"""
+    threats: tuple[ThreatRecord, ...]
+    """Who holds what that takes"""
+
+    @property
+    def attacks(self) -> tuple[InferenceResult, ...]:
+        """Without floors and ceilings."""
+        return tuple(result for result in self.results if result.role == "attack")
+
+
+@dataclass(frozen=True)
 class Utility:
     """What the split model is good for, defended as audited."""
 
@@ -281,6 +326,8 @@ class Run:
     """Floors, attacks and ceilings, weakest first inside each threat"""
     classes: ClassRecord | None = None
     """What the network gives away of its classes; None where nobody asked"""
+    inferences: InferenceRecord | None = None
+    """What was found out of labels and attributes; None where nobody asked"""
     dependence: dict[str, Score] = field(default_factory=dict)
     """Distance correlation of input and release: `dcor` (bias-corrected), `dcor_compat` (the field's squared form)"""
     bounds: tuple[Bound, ...] = ()
@@ -322,7 +369,11 @@ class Run:
         blank = dataclasses.replace(
             self, started="", seconds={}, latency_ms=(), environment={}, command="", budget=Run.budget
         )
-        return hashlib.sha256(dumps(blank).encode()).hexdigest()
+        plain = dataclasses.asdict(blank)
+        if self.inferences is None:  # as it was before there was such a thing
+            del plain["inferences"]
+        text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_run(text: str) -> Run:

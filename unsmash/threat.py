@@ -20,6 +20,7 @@ class Grant(StrEnum):
     LABELS = "labels"
     CANDIDATES = "candidates"
     GRADIENTS = "gradients"
+    HINTS = "hints"
     TRAINING = "training"
 
 
@@ -42,10 +43,12 @@ PLAIN = {
     Grant.LABELS: ("know the true label of each private image", "know the labels of the private images"),
     Grant.CANDIDATES: ("hold a list of candidates that has the private images in it", "hold a list of candidates"),
     Grant.GRADIENTS: ("see the gradients of the training", "see the gradients of the training"),
+    Grant.HINTS: ("know the labels of a few training images", ""),
     Grant.TRAINING: ("take part in the training", "take part in the training"),
 }
 """Each grant as the report says it: what such an adversary can do, and what another cannot. Not to hold the server half
-is no limit worth telling: what leaves the device is the same whatever is made of it there"""
+is no limit worth telling: what leaves the device is the same whatever is made of it there. Nor is not to know a few
+labels of training images, which only an attack on those labels would use"""
 
 
 class Threat(BaseModel):
@@ -101,6 +104,9 @@ class Threat(BaseModel):
             )
         if Grant.TRAINING in self.grants:
             return "Took part in the training as its server", "A server that took part in the training can"
+        if Grant.GRADIENTS in self.grants:
+            hints = " and knows a few labels" if Grant.HINTS in self.grants else ""
+            return f"Reads the gradients of the training{hints}", "Someone who reads the training's gradients can"
         if {Grant.WEIGHTS, Grant.SERVER} <= set(self.grants):
             return "Holds both halves of the model", "Someone who holds both halves of the model can"
         if Grant.WEIGHTS in self.grants:

@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from unsmash.attribute import Attribute, Known
 from unsmash.errors import ThreatError, UnsmashError
 from unsmash.lab import Lab
+from unsmash.looking_on import Along, Reader
 from unsmash.nets import jitter
 from unsmash.split.model import SplitModel
 from unsmash.split.parties import Server, Watch
@@ -81,6 +83,8 @@ class View:
     _shadow: tuple[Tensor, Tensor]
     _labels: Tensor
     _candidates: Tensor
+    _attributes: tuple[Known, ...] = ()
+    _training_labels: Tensor | None = None
     _rehearse: Rehearse | None = None
     _send: Callable[[SplitModel], Smashed] | None = None
     _memory: dict[Hashable, Any] = field(default_factory=dict)
@@ -144,6 +148,25 @@ class View:
         return self._labels
 
     @property
+    def attributes(self) -> tuple[Known, ...]:
+        """What may be asked of an image besides how it looks, with the answers for the adversary's own images."""
+        self._require(Grant.SHADOW)
+        return self._attributes
+
+    def hints(self, each: int) -> tuple[Tensor, Tensor]:
+        """The true labels of a few training images: places [k], the first `each` of every class, and labels [k].
+
+        Raises:
+            UnsmashError: the training images have no labels.
+        """
+        self._require(Grant.HINTS)
+        if self._training_labels is None or not (self._training_labels >= 0).any():
+            raise UnsmashError("the training images have no labels, so there are none to know")
+        known = self._training_labels
+        rows = torch.cat([(known == label).nonzero().flatten()[:each] for label in range(self.classes)])
+        return rows, known[rows]
+
+    @property
     def candidates(self) -> Tensor:
         """The candidate list [N, c, h, w]: all victims, in an order that tells nothing."""
         self._require(Grant.CANDIDATES)
@@ -176,14 +199,14 @@ class View:
         assert self._send is not None
         return Session(self._send(outcome.model), outcome.alarm)
 
-    def look_on(self, watch: Watch, steps: int | None = None) -> None:
-        """The device trains with the honest server while this watch sees what it sends and what comes back.
+    def look_on(self, reader: Reader, steps: int | None = None) -> None:
+        """The device trains with the honest server while this reader sees what it sends and what comes back.
 
         Raises:
             UnsmashError: there is no training to look on.
         """
         self._require(Grant.GRADIENTS)
-        self._training()(None, watch, steps)
+        self._training()(None, Along(reader), steps)
 
     def _training(self) -> Rehearse:
         if self._rehearse is None:
@@ -252,6 +275,10 @@ class Scene:
     shadow: Tensor
     shadow_labels: Tensor
     classes: int
+    attributes: tuple[Attribute, ...] = ()
+    """What may be asked of an image besides how it looks"""
+    training_labels: Tensor | None = None
+    """Of the images that trained the target [n]: what is inferred from the gradients of that training"""
 
     @property
     def place(self) -> Tensor:
@@ -259,10 +286,22 @@ class Scene:
         return self.order.argsort()
 
 
-def make_scene(victims: Tensor, labels: Tensor, shadow: Tensor, shadow_labels: Tensor, classes: int, lab: Lab) -> Scene:
-    """Fix the secret order of the candidate list."""
+def make_scene(
+    victims: Tensor,
+    labels: Tensor,
+    shadow: Tensor,
+    shadow_labels: Tensor,
+    classes: int,
+    lab: Lab,
+    *,
+    attributes: Sequence[Attribute] = (),
+    training_labels: Tensor | None = None,
+) -> Scene:
+    """Fix the secret order of the candidate list. Without any attribute named there is one: the class."""
     order = torch.randperm(len(victims), generator=lab.generator("candidates"))
-    return Scene(victims, labels, order, shadow, shadow_labels, classes)
+    own = Attribute("class", tuple(map(str, range(classes))), labels, shadow_labels, task=True)
+    asked = tuple(attributes) or (own,)
+    return Scene(victims, labels, order, shadow, shadow_labels, classes, asked, training_labels)
 
 
 def observe(
@@ -314,6 +353,8 @@ def observe(
         _shadow=(scene.shadow, scene.shadow_labels),
         _labels=scene.labels,
         _candidates=scene.victims[scene.order],
+        _attributes=tuple(Known(one.name, one.answers, one.shadow) for one in scene.attributes),
+        _training_labels=scene.training_labels,
         _rehearse=rehearse,
         _send=lambda other: observe(other, scene, threat, there, batch=batch).release,
         _memory={} if memory is None else memory.setdefault((threat.queries, threat.frames), {}),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import small
 import torch
-from small import GREY, look, scene, shallow
+from small import GREY, look, practice, scene, shallow
 from torch import Tensor
 
 from unsmash import scoring
@@ -57,7 +57,12 @@ def view_of(
     kind: str, cut: str = "flat", shape: Shape = GREY, shield: Shield | None = None, queries: int = 1, shadow: int = FEW
 ) -> View:
     """The view of exactly what the attack declares."""
-    return look(shallow(cut, shape, shield), scene(shape, shadow=shadow), KINDS[kind].needs, queries)
+    return look(shallow(cut, shape, shield), scene(shape, shadow=shadow), needs(kind), queries)
+
+
+def needs(kind: str) -> frozenset[Grant]:
+    """What its smallest settings ask for."""
+    return tiny(kind).required()
 
 
 def require_sound(attack: Attack, guess: Tensor, view: View, at: Scene) -> None:
@@ -69,6 +74,11 @@ def require_sound(attack: Attack, guess: Tensor, view: View, at: Scene) -> None:
         assert guess.shape == (view.classes, *view.input_shape)
         assert guess.amin() >= 0
         assert guess.amax() <= 1
+    elif attack.secret is Secret.LABELS:
+        assert guess.shape[0] == len(practice(GREY)[1])
+        assert guess.shape[1] in (2, view.classes)
+    elif attack.secret is Secret.ATTRIBUTE:
+        assert guess.shape == (view.victims, sum(len(one.answers) for one in at.attributes))
     assert guess.is_floating_point()
     assert guess.isfinite().all()
     assert not guess.requires_grad
@@ -102,7 +112,7 @@ def test_a_random_defence_on_several_tensors_gives_a_sound_guess(kind: str) -> N
 @every
 def test_one_victim_is_enough(kind: str) -> None:
     at = scene(GREY, victims=1, shadow=FEW)
-    view = look(shallow("flat", GREY), at, KINDS[kind].needs)
+    view = look(shallow("flat", GREY), at, needs(kind))
     require_sound(tiny(kind), tiny(kind).run(view, Lab()), view, at)
 
 
@@ -120,7 +130,7 @@ def test_the_seed_decides_every_bit(kind: str, shield: Shield | None) -> None:
 @pytest.mark.parametrize("shield", [None, GaussianShield(0.2)], ids=["plain", "noisy"])
 def test_it_leaves_the_world_as_it_was(kind: str, shield: Shield | None) -> None:
     model, at = shallow("maps", GREY, shield), scene(GREY, shadow=FEW)
-    view = look(model, at, KINDS[kind].needs, 2)
+    view = look(model, at, needs(kind), 2)
     held = contents(model, at, view)
     before, state = copy.deepcopy(held), torch.random.get_rng_state()
     tiny(kind).run(view, Lab())
@@ -144,10 +154,10 @@ def contents(model: SplitModel, at: Scene, view: View) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "missing"), [pytest.param(k, g, id=f"{k}-{g}") for k, a in KINDS.items() for g in sorted(a.needs)]
+    ("kind", "missing"), [pytest.param(k, g, id=f"{k}-{g}") for k in KINDS for g in sorted(needs(k))]
 )
 def test_it_declares_every_grant_that_it_uses(kind: str, missing: Grant) -> None:
-    view = look(shallow("flat", GREY), scene(GREY, shadow=FEW), KINDS[kind].needs - {missing})
+    view = look(shallow("flat", GREY), scene(GREY, shadow=FEW), needs(kind) - {missing})
     with pytest.raises(ThreatError, match=str(missing)):
         tiny(kind).run(view, Lab())
 
@@ -204,25 +214,24 @@ def test_no_attack_identifies_more_than_a_ceiling(kind: str, cut: str, shape: Sh
 
 @serious
 def test_floors_see_no_release(kind: str) -> None:
-    """A floor answers the same whatever was sent, and so does who asks the network alone; others do not.
-
-    Who takes part in the training reads what the device half sends after it, and not this release.
+    """A floor answers the same whatever was sent, and so does who asks the network alone, or reads what comes back in
+    training; others do not. Who takes part in the training reads what the device half sends after it, not this release.
     """
     view = view_of(kind)
     turned = copy.copy(view)
     object.__setattr__(turned, "repeats", tuple(tuple(part.flip(0) for part in release) for release in view.repeats))
     same = torch.equal(tiny(kind).run(view, Lab()), tiny(kind).run(turned, Lab()))
-    other = KINDS[kind].secret is Secret.CLASS or Grant.TRAINING in KINDS[kind].needs
+    other = KINDS[kind].secret in (Secret.CLASS, Secret.LABELS) or Grant.TRAINING in KINDS[kind].needs
     assert same == (KINDS[kind].role == "floor" or other)
 
 
 @every
 def test_an_experiment_takes_it(kind: str) -> None:
     raw: dict[str, Any] = {"data": "digits", "model": "shallow_net", "attacks": [{"kind": kind, **KINDS[kind].tiny}]}
-    grants = sorted(KINDS[kind].needs)
+    grants = sorted(needs(kind))
     made = Experiment.model_validate(raw | {"threats": [{"name": "own", "grants": grants}]})
     assert made.attacks == (tiny(kind),)
-    assert made.threats[0].allows(KINDS[kind].needs)
+    assert made.threats[0].allows(needs(kind))
 
 
 def test_class_mean_is_the_mean_of_the_class() -> None:

@@ -160,7 +160,7 @@ def test_the_seed_decides_the_release_and_nothing_else_changes(kind: str, cut: t
 
 
 def outcome(kind: str, **changes: object) -> list[Tensor]:
-    """All that a defence does to one batch in training: the release, what the server receives, the penalty."""
+    """All that a defence does to one batch in training: release, what the server receives, penalty, reply."""
     made = KINDS[kind].model_validate({"kind": kind, **KINDS[kind].tiny, **changes})
     shield = made.arm(Site(SHAPES[0], (1, 8, 8), 10), Lab()).train()
     z = smashed(SHAPES[0], 64)
@@ -171,20 +171,24 @@ def outcome(kind: str, **changes: object) -> list[Tensor]:
         found = [*release, *shield.receive(release)]
         for _ in range(2):  # a learned adversary must have learned something
             found.append(shield.penalty(x, z, release, y).detach())
+        found += shield.reply(tuple(part.detach().cos() for part in release), y % 2)
         claims = [claim.value or 0.0 for claim in shield.claims()]
     return [part.detach() for part in found] + [torch.tensor(claims)]
 
 
 @every
 def test_it_acts_in_training_as_well(kind: str) -> None:
-    """It changes what is sent, adds to the loss or sets a guard; one with a training of its own is tested apart."""
+    """It changes what is sent, adds to the loss, changes what comes back or sets a guard; one with a training of its
+    own is tested apart.
+    """
     made = KINDS[kind].model_validate({"kind": kind, **KINDS[kind].tiny})
     guarded = armed(kind, SHAPES[0]).guard(Lab()) is not None
     if made.trainer() is not None or made.when == "inference" or guarded:
         return
     there = outcome(kind)
     z = smashed(SHAPES[0], 64)
-    assert there[0].shape != z[0].shape or not torch.equal(there[0], z[0]) or there[-2].abs() > 0
+    sent_as_it_is = there[0].shape == z[0].shape and torch.equal(there[0], z[0])
+    assert not sent_as_it_is or there[-3].abs() > 0 or not torch.equal(there[-2], there[0].cos())
 
 
 @every

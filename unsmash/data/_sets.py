@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from unsmash.attribute import Attribute
 
 SETS = ("train", "shadow", "validator", "val", "victims")
 """All sets; a repeat stays in the first of them that has it"""
@@ -18,13 +20,14 @@ class Pool:
     """Images that sets are drawn from, as they were read.
 
     Pixels are uint8 [n,c,h,w], 0 black and `peak` white; labels int64 [n], -1 where the class is unknown; names say
-    where each image came from.
+    where each image came from. Traits are what else is known of each, by name: int64 [n], -1 where it is not.
     """
 
     pixels: Tensor
     labels: Tensor
     names: Sequence[str]
     peak: int = 255
+    traits: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.dtype != torch.uint8:
@@ -42,6 +45,7 @@ class Pool:
             pixels=self.pixels[index],
             labels=self.labels[index],
             names=[self.names[place] for place in index.tolist()],
+            traits={name: values[index] for name, values in self.traits.items()},
         )
 
 
@@ -53,6 +57,10 @@ class Question:
     answers: tuple[str, ...]
     of_class: tuple[int, ...]
     """Which answer each class gives"""
+
+    def of(self, labels: Tensor) -> Tensor:
+        """The answers for labels [n]; −1 where the label is."""
+        return torch.where(labels < 0, labels, torch.tensor(self.of_class)[labels.clamp(min=0)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +82,8 @@ class Pools:
     notes: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
     """Where the classes answer several questions at once: each of them"""
+    traits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the images tell that the task is not about: the answers of each trait that the parts have"""
 
     def parts(self) -> dict[str, Pool]:
         """The pools there are, by name; a repeat stays in the first of them that has it."""
@@ -93,11 +103,15 @@ class Images:
     pixels: Tensor
     labels: Tensor
     names: Sequence[str]
+    traits: Mapping[str, Tensor] = field(default_factory=dict)
+    """What else is known of each image, by name: int64 [n], -1 where it is not"""
 
     @classmethod
     def of(cls, pool: Pool) -> Images:
         """The pool's images as floats in [0,1]."""
-        return cls(pool.pixels.to(torch.float32).div_(pool.peak), pool.labels.to(torch.int64), tuple(pool.names))
+        return cls(
+            pool.pixels.to(torch.float32).div_(pool.peak), pool.labels.to(torch.int64), tuple(pool.names), pool.traits
+        )
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -145,6 +159,24 @@ class Splits:
     report: SplitReport
     questions: tuple[Question, ...] = ()
     """Where the classes answer several questions at once: each of them"""
+    traits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the images tell that the task is not about: the answers of each trait that the sets have"""
+
+    def attributes(self) -> tuple[Attribute, ...]:
+        """All that may be asked of an image: each question of the task, or its class, and each trait."""
+        whole = Question("class", self.classes, tuple(range(len(self.classes))))
+        asked = [
+            Attribute(one.name, one.answers, one.of(self.victims.labels), one.of(self.shadow.labels), task=True)
+            for one in self.questions or (whole,)
+        ]
+        unknown = [torch.full_like(one.labels, -1) for one in (self.victims, self.shadow)]
+        told = [
+            Attribute(
+                name, answers, self.victims.traits.get(name, unknown[0]), self.shadow.traits.get(name, unknown[1])
+            )
+            for name, answers in self.traits.items()
+        ]
+        return (*asked, *told)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

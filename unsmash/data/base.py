@@ -99,7 +99,14 @@ class Data(Component):
             near_examples=near.examples,
             notes=pools.notes + _notes(sets, pools.classes),
         )
-        return Splits(**sets, classes=pools.classes, noun=self.noun, report=report, questions=pools.questions)
+        return Splits(
+            **sets,
+            classes=pools.classes,
+            noun=self.noun,
+            report=report,
+            questions=pools.questions,
+            traits=pools.traits,
+        )
 
     def _draw(self, pools: Pools, parts: dict[str, Pool]) -> dict[str, Pool]:
         """Each set's images, part by part."""

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import torch
 
+from unsmash.data._ink import INKS, ink
 from unsmash.data.base import Count, Data, Pool, Pools
 
 
@@ -38,14 +39,17 @@ class Digits(Data):
         from sklearn.datasets import load_digits
 
         bunch = load_digits()
+        pixels = torch.from_numpy(bunch.images).to(torch.uint8).unsqueeze(1)
         pool = Pool(
-            pixels=torch.from_numpy(bunch.images).to(torch.uint8).unsqueeze(1),
+            pixels=pixels,
             labels=torch.from_numpy(bunch.target).to(torch.int64),
             names=[f"scikit-learn digit {index}" for index in range(len(bunch.target))],
             peak=16,
+            traits={"ink": ink(pixels)},
         )
         return Pools(
             classes=tuple("0123456789"),
             source="1,797 handwritten digits of the UCI repository, as packaged by scikit-learn (8×8 grey, 17 levels)",
             common=pool,
+            traits={"ink": INKS},
         )

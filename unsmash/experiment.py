@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from torch import nn
 
 from unsmash import budget
+from unsmash.adversaries import with_needed
 from unsmash.attacks.base import Attack
 from unsmash.component import Component, discover, find
 from unsmash.data.base import Data
@@ -25,7 +26,7 @@ from unsmash.errors import ConfigError
 from unsmash.models.base import Model
 from unsmash.split.train import Training
 from unsmash.state_file import SUFFIX
-from unsmash.threat import Grant, Secret, Threat, standing
+from unsmash.threat import Threat, is_standing, standing
 
 FAMILIES: dict[str, tuple[str, type[Component]]] = {
     "data": ("unsmash.data", Data),
@@ -39,20 +40,10 @@ DEFAULT_ATTACKS = ("lookalike", "posterior", "ridge", "class_ridge", "decoder", 
 PLACES = ("path", "shadow_path")
 """Settings that say where something lies on this machine; they are no part of an experiment's id"""
 
-BESIDE = {Secret.CLASS: "owner", Secret.LABELS: "reader", Secret.ATTRIBUTE: "prober"}
-"""Adversaries that attacks on anything but images bring, where no other holds what they take"""
-
 VARIED = ("sweep", "variants")
 """Settings that make several experiments of one study; `unsmash.variants` reads them"""
 
 MOST_SEEDS = 1000
-
-BROUGHT: dict[Grant, tuple[str, tuple[Grant, ...]]] = {
-    Grant.WEIGHTS: ("white_box", (Grant.QUERIES, Grant.SHADOW)),
-    Grant.TRAINING: ("active_server", ()),
-}
-"""Grants that no standing adversary is asked about: an attack that needs one brings its own, by this name, who holds
-these besides what the attack needs"""
 
 C = TypeVar("C", bound=Component)
 
@@ -104,7 +95,7 @@ class Experiment(BaseModel):
             object.__setattr__(self, "attacks", tuple(kinds[kind]() for kind in DEFAULT_ATTACKS))  # type: ignore[call-arg]
         if not self.at:
             object.__setattr__(self, "at", self.model.default_cut)
-        if "threats" not in self.model_fields_set:
+        if "threats" not in self.model_fields_set or is_standing(self.threats):
             object.__setattr__(self, "threats", with_needed(self.attacks, self.threats))
         _check_threats(self.threats)
         _check_grants(self.attacks, self.threats)
@@ -275,39 +266,6 @@ def _seeds(value: Any) -> tuple[int, ...]:
         allowed = f"a number of seeds from 1 to {MOST_SEEDS}, or a list of different whole numbers from 0 to 2^31"
         raise ConfigError("seeds", got=value, allowed=allowed)
     return tuple(seeds)
-
-
-def with_needed(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
-    """The threats, and the adversaries that some attacks bring because no standing one holds what they need."""
-    threats = _with_brought(attacks, threats)
-    return (*threats, *_beside(attacks, threats))
-
-
-def _with_brought(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
-    """The threats, and where an attack on releases needs what none of them holds, an adversary who holds it.
-
-    It is asked for, and stands before whoever holds a list of candidates, under whom the attack would be shown only.
-    """
-    reading = [attack for attack in attacks if attack.role == "attack" and attack.secret is Secret.INPUTS]
-    for grant, (name, usual) in BROUGHT.items():
-        needs = [attack.required() for attack in reading if grant in attack.required()]
-        grants = frozenset(usual).union(*needs)
-        if not needs or any(threat.asked and threat.allows(grants) for threat in threats):
-            continue
-        place = next((at for at, threat in enumerate(threats) if Grant.CANDIDATES in threat.grants), len(threats))
-        threats = (*threats[:place], Threat(name=name, grants=tuple(sorted(grants))), *threats[place:])
-    return threats
-
-
-def _beside(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
-    """The adversaries that attacks on anything but images ask for, shown only: no standing one holds what they take."""
-    added: tuple[Threat, ...] = ()
-    for secret, name in BESIDE.items():
-        needs = [attack.required() for attack in attacks if attack.secret is secret]
-        grants = frozenset[Grant]().union(*needs)
-        if not any(threat.allows(grants) for threat in (*threats, *added)):
-            added = (*added, Threat(name=name, grants=tuple(sorted(grants)), asked=False))
-    return added
 
 
 def _check_threats(threats: tuple[Threat, ...]) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from unsmash import experiment as experiments
 from unsmash import guesses, report
+from unsmash.adversaries import with_needed
 from unsmash.attacks.base import Attack
 from unsmash.auditing import Audit, conduct, parsed, working_device
 from unsmash.component import Component
@@ -21,7 +22,7 @@ from unsmash.earlier import Earlier, differences
 from unsmash.environment import describe as describe_machine
 from unsmash.errors import ConfigError, RecordError
 from unsmash.events import Sink, silent
-from unsmash.experiment import Experiment, Study, config_error, with_needed
+from unsmash.experiment import Experiment, Study, config_error
 from unsmash.judge import judge
 from unsmash.lab import Lab
 from unsmash.records import ClassResult, Result, Run

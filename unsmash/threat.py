@@ -137,3 +137,8 @@ def standing(queries: int = 1, frames: int = 1) -> tuple[Threat, ...]:
     if frames > 1:
         threats.append(Threat(name="gallery_burst", grants=gallery, frames=frames, asked=False))
     return tuple(threats)
+
+
+def is_standing(threats: tuple[Threat, ...]) -> bool:
+    """True for the standing adversaries, with however many messages or frames: then nobody has named others."""
+    return threats == standing(max(threat.queries for threat in threats), max(threat.frames for threat in threats))

@@ -93,7 +93,7 @@ class Experiment(BaseModel):
         if not self.at:
             object.__setattr__(self, "at", self.model.default_cut)
         if "threats" not in self.model_fields_set:
-            threats = _with_white_box(self.attacks, self.threats)
+            threats = _with_holders(self.attacks, self.threats)
             object.__setattr__(self, "threats", (*threats, *_owner(self.attacks, threats)))
         _check_threats(self.threats)
         _check_grants(self.attacks, self.threats)
@@ -257,18 +257,26 @@ def _seeds(value: Any) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def _with_white_box(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
-    """The threats, and where an attack on releases opens the weights, the adversary who holds them, who is asked for.
+def _with_holders(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
+    """The threats, and those whom attacks on releases ask for besides: who holds a half of the network is asked for too.
 
-    It stands before whoever holds a list of candidates, under whom the same attack would be shown only.
+    They stand before whoever holds a list of candidates, under whom the same attack would be shown only. Who holds the
+    server half need not run the device half; who opens its weights can.
     """
     reading = [attack for attack in attacks if attack.role == "attack" and attack.secret is Secret.INPUTS]
-    needs = [attack.required() for attack in reading if Grant.WEIGHTS in attack.required()]
-    grants = frozenset({Grant.QUERIES, Grant.SHADOW}).union(*needs)
-    if not needs or any(threat.asked and threat.allows(grants) for threat in threats):
-        return threats
+    needs = [attack.required() for attack in reading]
+    opening = [need for need in needs if Grant.WEIGHTS in need]
+    serving = [need for need in needs if Grant.SERVER in need and need.isdisjoint({Grant.WEIGHTS, Grant.QUERIES})]
+    asked = {"server": frozenset[Grant]().union(*serving)} if serving else {}
+    if opening:
+        asked["white_box"] = frozenset({Grant.QUERIES, Grant.SHADOW}).union(*opening)
+    added = [
+        Threat(name=name, grants=tuple(sorted(grants)))
+        for name, grants in asked.items()
+        if not any(threat.asked and threat.allows(grants) for threat in threats)
+    ]
     place = next((at for at, threat in enumerate(threats) if Grant.CANDIDATES in threat.grants), len(threats))
-    return (*threats[:place], Threat(name="white_box", grants=tuple(sorted(grants))), *threats[place:])
+    return (*threats[:place], *added, *threats[place:])
 
 
 def _owner(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from unsmash.blank import blank
 from unsmash.errors import ThreatError
 from unsmash.lab import Lab
 from unsmash.nets import jitter
@@ -131,6 +132,20 @@ class View:
         self._require(Grant.SERVER)
         return _answers(self._network, x)
 
+    def serve(self, release: Smashed) -> Tensor:
+        """The server's logits [n, classes] for releases: its side of the defence, then its half; differentiable.
+
+        They lie where the server runs.
+        """
+        self._require(Grant.SERVER)
+        place = next(self._network.server.parameters(), release[0]).device
+        return self._network.answer(tuple(part.to(place) for part in release))
+
+    def blank(self, lab: Lab) -> nn.Module:
+        """A device half with the layers of the real one and newly drawn weights, which take gradients; in eval mode."""
+        self._require(Grant.ARCHITECTURE)
+        return blank(self._device, lab)
+
     def smash(self, x: Tensor) -> Smashed:
         """The smashed data of images, before the shield; needs the weights."""
         self._require(Grant.WEIGHTS)
@@ -230,19 +245,7 @@ def observe(
     frozen = copy.deepcopy(model).requires_grad_(False)
     lab = lab.at(f"observe/k{threat.queries}" + (f"/f{threat.frames}" if threat.frames > 1 else ""))
 
-    @torch.no_grad()
-    def smash(x: Tensor) -> Smashed:
-        for images, z in known:
-            if x is images or torch.equal(x, images):
-                return z
-        parts = [frozen.smash(part.to(lab.device)) for part in x.split(batch)]
-        return tuple(torch.cat([part[index] for part in parts]).cpu() for index in range(len(parts[0])))
-
-    def frames(x: Tensor, stream: str) -> list[Smashed]:
-        """An empty stream takes the images as they are."""
-        moved = burst(x, threat.frames, lab.generator(f"frames/{stream}")) if stream else [x]
-        return [smash(frame) for frame in moved]
-
+    frames = _frames(frozen, threat, lab, batch, known)
     with lab.seeded("release"), torch.no_grad():
         repeats = _transmit(copy.deepcopy(frozen.shield).cpu(), frames(scene.victims, "victims"), threat)
     return View(
@@ -259,6 +262,40 @@ def observe(
         _candidates=scene.victims[scene.order],
         _memory={} if memory is None else memory.setdefault((threat.queries, threat.frames), {}),
     )
+
+
+def substituted(view: View, device: nn.Module, lab: Lab) -> View:
+    """The view of the same victims with another device half in the real one's place, which the adversary made itself:
+    it can run and open that one, and the real one is out of reach. All else is granted or not as before.
+    """
+    network = SplitModel(device, view._network.server, view._network.shield)
+    grants = tuple(sorted({*view.threat.grants, Grant.QUERIES, Grant.WEIGHTS}))
+    threat = view.threat.model_copy(update={"grants": grants})
+    frames = _frames(network, threat, lab.at("substituted"))
+    return replace(view, threat=threat, _frames=frames, _device=device, _network=network, _memory={})
+
+
+def _frames(
+    network: SplitModel, threat: Threat, lab: Lab, batch: int = 256, known: Sequence[tuple[Tensor, Smashed]] = ()
+) -> Callable[[Tensor, str], list[Smashed]]:
+    """How images become smashed data on the CPU: the frames of each, moved by draws of a named stream.
+
+    An empty stream takes the images as they are. For `known` images the device half does not run.
+    """
+
+    @torch.no_grad()
+    def smash(x: Tensor) -> Smashed:
+        for images, z in known:
+            if x is images or torch.equal(x, images):
+                return z
+        parts = [network.smash(part.to(lab.device)) for part in x.split(batch)]
+        return tuple(torch.cat([part[index] for part in parts]).cpu() for index in range(len(parts[0])))
+
+    def frames(x: Tensor, stream: str) -> list[Smashed]:
+        moved = burst(x, threat.frames, lab.generator(f"frames/{stream}")) if stream else [x]
+        return [smash(frame) for frame in moved]
+
+    return frames
 
 
 def _answers(network: SplitModel, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unsmash.lab import Lab
 from unsmash.split import Shield, Shields, SplitModel
+from unsmash.split.train import Training, train
 from unsmash.threat import Grant, Threat
 from unsmash.view import Scene, View, make_scene, observe
 
@@ -71,6 +72,15 @@ def shallow(cut: str, shape: tuple[int, int, int], shield: Shield | None = None)
     if shield is not None:
         model.shield = Shields([shield])
     return model.eval()
+
+
+@functools.cache
+def trained(cut: str, shape: tuple[int, int, int]) -> SplitModel:
+    """The same cut of a network that has learned its task: for those who go by what the server half answers."""
+    model, (images, labels) = shallow(cut, shape), pictures(shape, 800, 900)
+    plan = Training(epochs=30, rate=1e-2)  # type: ignore[call-arg]
+    train(model, images, labels, plan, Lab(seed=6))
+    return model
 
 
 def scene(shape: tuple[int, int, int], *, victims: int = 24, shadow: int = 200) -> Scene:

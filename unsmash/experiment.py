@@ -258,7 +258,7 @@ def _seeds(value: Any) -> tuple[int, ...]:
 
 
 def _with_holders(attacks: tuple[Attack, ...], threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
-    """The threats, and those whom attacks on releases ask for besides: who holds a half of the network is asked for too.
+    """The threats, and who holds a half of the network where an attack on releases needs one; both are asked for.
 
     They stand before whoever holds a list of candidates, under whom the same attack would be shown only. Who holds the
     server half need not run the device half; who opens its weights can.

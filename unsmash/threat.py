@@ -104,7 +104,7 @@ class Threat(BaseModel):
         if Grant.WEIGHTS in self.grants:
             return "Has the model's weights", "Someone with the model's weights can"
         if {Grant.SERVER, Grant.ARCHITECTURE} <= set(self.grants) and Grant.QUERIES not in self.grants:
-            title = "Holds the server half and knows the layers, cannot run the device half"
+            title = "Holds the server half and knows the layers, but cannot run the device half"
             return title, "Someone who holds the server half but cannot run the device half can"
         if self.frames > 1:
             title = f"Sees {self.frames} moved frames of the same image"

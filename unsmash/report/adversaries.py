@@ -111,6 +111,8 @@ def _label(threat: ThreatRecord, place: int) -> str:
         return f"with the list and {messages}" if several else listed
     if "weights" in threat.grants:
         return f"with the model's weights and {messages}"
+    if "server" in threat.grants and "queries" not in threat.grants:
+        return f"with the server half and {messages}"
     if several:
         return f"after {messages}"
     return f"identified from {messages}" if place == 0 else f"by one who {lower_first(threat.title)}"

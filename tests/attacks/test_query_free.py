@@ -17,7 +17,7 @@ from unsmash.metrics.identification import identify
 from unsmash.models.base import state_digest
 from unsmash.moments import Moments
 from unsmash.split import Shield, Shields, SplitModel
-from unsmash.split.shield import flat
+from unsmash.split.shield import Smashed, flat
 from unsmash.threat import Grant
 from unsmash.view import View, substituted
 
@@ -91,9 +91,22 @@ def test_images_without_labels_are_matched_as_one_class() -> None:
     assert guess.isfinite().all()
 
 
-def test_a_device_half_without_weights_is_refused_in_a_sentence() -> None:
+def test_a_device_half_without_weights_is_known_from_its_layers() -> None:
     view = look(SplitModel(nn.Flatten(), nn.Linear(64, 10)).eval(), scene(GREY), QueryFree.needs)
-    with pytest.raises(UnsmashError, match="has no weights"):
+    guess = QueryFree.model_validate(SHORT).run(view, Lab())
+    assert identify(guess, scene(GREY).victims).hits.mean() > 0.9
+
+
+class Steps(Shield):
+    """Sends signs, through which no gradient comes."""
+
+    def forward(self, z: Smashed) -> Smashed:
+        return tuple((part > 0).float() for part in z)
+
+
+def test_a_defence_that_lets_no_gradient_through_is_refused_in_a_sentence() -> None:
+    _, view = sent(Steps())
+    with pytest.raises(UnsmashError, match="no gradient reaches the device half"):
         QueryFree.model_validate(SHORT).run(view, Lab())
 
 

@@ -23,23 +23,27 @@ ORDERS = (1, 2, 3)
 class Moments:
     """The moments of a fixed set of releases, to hold batches against."""
 
-    def __init__(self, rows: Tensor, classes: Tensor, generator: torch.Generator) -> None:
+    def __init__(
+        self, rows: Tensor, classes: Tensor, generator: torch.Generator, orders: tuple[int, ...] = ORDERS
+    ) -> None:
         """`rows` [n, d] and how far each belongs to each class [n, c], non-negative and summing to 1."""
-        self.mean = rows.mean(0)
+        self.orders, self.mean = orders, rows.mean(0)
         spread, raw = (rows - self.mean).square().sum(1).mean(), rows.square().sum(1).mean()
         # a single release has no spread of its own: the fewer there are, the more its size counts
         self.scale = (spread + raw / len(rows)).sqrt().clamp(min=TINY)
         self.columns = torch.randperm(rows.shape[1], generator=generator)[:COORDINATES].sort().values.to(rows.device)
         self.rows, self.share = self.scaled(rows), classes.mean(0)
         self.weights = classes / (classes.sum(0) + TINY)
-        self.lengths = [self._products(self.rows, self.weights, self.rows, self.weights, order) for order in ORDERS]
+        self.lengths = [
+            self._products(self.rows, self.weights, self.rows, self.weights, order) for order in self.orders
+        ]
 
     def scaled(self, rows: Tensor) -> Tensor:
         """Rows about the fixed set's mean, in units of its spread."""
         return (rows - self.mean) / self.scale
 
     def gaps(self, one: Tensor, classes: Tensor, other: Tensor, others: Tensor) -> Tensor:
-        """Squared distance of the moments about the fixed set's mean, a mean over the classes, for each order: [3].
+        """Squared distance of the moments about the fixed set's mean, a mean over the classes, for each order.
 
         That of means in shares of the fixed set's variance, the others in shares of its moments' own squared length.
         Each is unbiased, so that it can be below 0 for a like law. Two independent batches [m, d] with their classes
@@ -48,7 +52,7 @@ class Moments:
         a, b, left, right = self.scaled(one), self.scaled(other), self._weights(classes), self._weights(others)
         both = self.share * ((left.sum(0) > 0) & (right.sum(0) > 0))
         found = []
-        for order, length in zip(ORDERS, self.lengths, strict=True):
+        for order, length in zip(self.orders, self.lengths, strict=True):
             gap = self._products(a, left, b, right, order) + length
             gap = gap - self._products(a, left, self.rows, self.weights, order)
             gap = gap - self._products(b, right, self.rows, self.weights, order)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from unsmash.errors import UnsmashError
 from unsmash.lab import Lab
-from unsmash.moments import Moments
+from unsmash.moments import ORDERS, Moments
 from unsmash.split.shield import Smashed, as_tuple, flat
 from unsmash.threat import Grant
 from unsmash.view import View
@@ -27,6 +27,10 @@ NEEDS = frozenset({Grant.SERVER, Grant.ARCHITECTURE, Grant.SHADOW})
 
 SEEN = 1000
 """Most releases whose moments are taken: what a step costs grows with them"""
+
+
+EACH = 20
+"""Victims a class from which higher moments than the mean are taken: those of a few releases mislead"""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def _moments(view: View, labelled: bool, lab: Lab) -> Moments:
     else:
         told = rows.new_ones(len(rows), 1)
     chosen = torch.randperm(len(rows), generator=lab.generator("seen"))[:SEEN].to(rows.device)
-    return Moments(rows[chosen], told[chosen], lab.generator("columns"))
+    enough = view.victims >= EACH * told.shape[1]
+    return Moments(rows[chosen], told[chosen], lab.generator("columns"), ORDERS if enough else (1,))
 
 
 def _batches(count: int, plan: SubstitutePlan, lab: Lab) -> Iterator[Tensor]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from unsmash.errors import Alarm
 from unsmash.lab import Lab
 from unsmash.split import Shield, Shields, SplitModel
+from unsmash.split.parties import Server, Watch
 from unsmash.split.train import Training, train
 from unsmash.threat import Grant, Threat
-from unsmash.view import Scene, View, make_scene, observe
+from unsmash.view import Outcome, Scene, View, make_scene, observe
 
 CLASSES = 10
 TINY = {"kind": "digits", "train": 120, "shadow": 160, "validator": 80, "val": 40, "victims": 40}
@@ -92,4 +95,20 @@ def scene(shape: tuple[int, int, int], *, victims: int = 24, shadow: int = 200) 
 
 def look(model: SplitModel, at: Scene, grants: frozenset[Grant] | tuple[Grant, ...], queries: int = 1) -> View:
     """What an adversary with exactly those grants sees."""
-    return observe(model, at, Threat(name="test", grants=tuple(sorted(grants)), queries=queries), Lab(seed=1))
+    threat = Threat(name="test", grants=tuple(sorted(grants)), queries=queries)
+    _, c, h, w = at.victims.shape
+    return observe(model, at, threat, Lab(seed=1), rehearse=functools.partial(practise, model, (c, h, w)))
+
+
+def practise(
+    model: SplitModel, shape: tuple[int, int, int], server: Server | None, watch: Watch | None, steps: int | None
+) -> Outcome:
+    """A training of a copy of this model, on images that are neither victims nor the adversary's."""
+    fresh = copy.deepcopy(model).requires_grad_(True)
+    images, labels = pictures(shape, 200, 600)
+    plan = Training(epochs=2, batch=32)
+    try:
+        train(fresh, images, labels, plan, Lab(seed=2), server=server, watch=watch, steps=steps)
+    except Alarm as alarm:
+        return Outcome(fresh, str(alarm))
+    return Outcome(fresh)

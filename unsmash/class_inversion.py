@@ -1,9 +1,9 @@
 """Class inversion: images that a network is sure of, found by gradient descent from a start (MIFACE).
 
 Algorithm 1 of Fredrikson, Jha and Ristenpart (CCS 2015), for many classes and starts as one batch. A class keeps its
-own state, so the batch gives what one descent after the other would. `rule="art"` descends and stops as ART 1.20.1 does
-with its usual batch of one, for comparison: that rule lets go of a class that has hardly begun, and holds on to one
-that has arrived.
+own state, so the batch gives what one descent after the other would, but for rounding. `rule="art"` descends and stops
+as ART 1.20.1 does with its usual batch of one, for comparison: that rule lets go of a class that has hardly begun, and
+holds on to one that has arrived.
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unsmash.class_cost import Climbed, judge, total_variation
 from unsmash.denoising import denoise
 from unsmash.errors import UnsmashError
+from unsmash.lab import keep_memory
 
 Logits = Callable[[Tensor], Tensor]
 """Images [n, c, h, w] in [0, 1] → logits [n, classes], each row on its own, differentiable"""
 
-Stop = Literal["confident", "no progress", "iterations", "flat start", "art"]
+Stop = Literal["confident", "no progress", "iterations", "levelled", "flat start", "art"]
 
-STOPS: tuple[Stop, ...] = ("confident", "no progress", "iterations", "flat start", "art")
+STOPS: tuple[Stop, ...] = ("confident", "no progress", "iterations", "levelled", "flat start", "art")
 
 PLAIN: dict[str, str] = {
     "confident": "reached the confidence asked for",
     "no progress": "no better than all of its window",
     "iterations": "used all iterations",
+    "levelled": "used all iterations, and as many again would not do at its last pace",
     "flat start": "the start has no gradient to follow",
     "art": "let go by ART's rule",
 }
@@ -43,7 +46,7 @@ class Descent:
     """How to descend; the defaults are the paper's algorithm, on log-odds."""
 
     rule: Literal["paper", "art"] = "paper"
-    on: Literal["log_odds", "probability"] = "log_odds"
+    on: Climbed = "log_odds"
     """What is climbed: the class's probability p, or log(p / (1 − p)), whose gradient does not fade where p is tiny"""
     max_iter: int = 1000
     window_length: int = 100
@@ -92,6 +95,7 @@ def invert(logits: Logits, starts: Tensor, classes: Tensor, descent: Descent, *,
     Raises:
         UnsmashError: the network's answers are no logits [n, classes], or not finite at a start.
     """
+    keep_memory()
     parts = [
         _Batch(logits, start, label, descent).run()
         for start, label in zip(starts.split(batch), classes.to(starts.device).split(batch), strict=True)
@@ -106,12 +110,19 @@ class _Look:
     """The network's answers to images, and the way down."""
 
     images: Tensor
+    answers: Tensor
+    pull: Tensor
+    """[n, classes]: derivative of the cost by the answers"""
+    rough: Tensor | None
+    """[n]: what the images' total variation adds to the cost"""
     cost: Tensor
     confidence: Tensor
 
     def gradient(self) -> Tensor:
         """Of the cost, by each row's own image."""
-        return torch.autograd.grad(self.cost.sum(), self.images)[0]
+        if self.rough is None:
+            return torch.autograd.grad(self.answers, self.images, self.pull)[0]
+        return torch.autograd.grad((self.answers, self.rough.sum()), self.images, (self.pull, None))[0]
 
 
 class _Batch:
@@ -120,6 +131,7 @@ class _Batch:
     def __init__(self, logits: Logits, starts: Tensor, classes: Tensor, descent: Descent) -> None:
         self.logits, self.descent = logits, descent
         self.active, self.classes = torch.arange(len(starts), device=starts.device), classes
+        self.highest = int(classes.max())
         first = self._look(starts)
         if not first.cost.isfinite().all():
             raise UnsmashError("the network's answer to a start image is not finite")
@@ -128,12 +140,12 @@ class _Batch:
         self.origins, self.starts = starts, first.confidence.clone()
         # what is kept of each row; `at` is where the rows in the batch stand
         self.at, self.images, self.confidences = starts.clone(), starts.clone(), first.confidence.clone()
-        self.costs = first.cost.detach().clone()
+        self.costs = first.cost.clone()
         self.iterations = torch.zeros(len(starts), dtype=torch.long, device=starts.device)
         self.why = torch.full_like(self.iterations, STOPS.index("iterations"))
-        self.window = starts.new_full((len(starts), max(descent.window_length, 1)), torch.inf)
+        self.window = starts.new_full((max(descent.window_length, 1), len(starts)), torch.inf)
         if descent.rule == "paper":
-            self.window[:, 0] = self.costs
+            self.window[0] = self.costs
 
     def run(self) -> Inversion:
         """Descend until every row has stopped."""
@@ -145,12 +157,12 @@ class _Batch:
                 break
             self.at = self._stepped()
             look = self._look(self.at)
-            cost = look.cost.detach()
-            reasons = self._paper(cost, look.confidence) if paper else self._art(cost)
+            last = step == self.descent.max_iter
+            reasons = self._paper(look, last=last) if paper else self._art(look.cost)
             # the start's cost is the paper window's first entry, ART's is the first step's
-            self.window[:, (step if paper else step - 1) % self.window.shape[1]] = cost
-            self._keep(cost, look.confidence, always=not paper)
-            if step < self.descent.max_iter:
+            self.window[(step if paper else step - 1) % len(self.window)] = look.cost
+            self._keep(look.cost, look.confidence, always=not paper)
+            if not last:
                 self.gradient = look.gradient()
             if reasons is not None:
                 self._leave(reasons, step)
@@ -161,35 +173,45 @@ class _Batch:
     def _look(self, images: Tensor) -> _Look:
         images = images.detach().requires_grad_()
         answers = self.logits(images)
-        if answers.ndim != 2 or answers.shape[1] <= int(self.classes.max()):
+        if answers.ndim != 2 or answers.shape[1] <= self.highest:
             raise UnsmashError(
                 f"the network answers with shape {tuple(answers.shape)}; class inversion needs one logit a class"
             )
-        mine = self.classes[:, None]
-        confidence = answers.softmax(1).gather(1, mine)[:, 0]
-        if self.descent.on == "probability":
-            cost = 1 - confidence
-        else:
-            others = answers.scatter(1, mine, -torch.inf).logsumexp(1)
-            cost = others - answers.gather(1, mine)[:, 0]
-        if self.descent.tv:
-            cost = cost + self.descent.tv * total_variation(images)
-        return _Look(images, cost, confidence.detach())
+        rough = self.descent.tv * total_variation(images) if self.descent.tv else None
+        with torch.no_grad():
+            cost, pull, confidence = judge(answers, self.classes[:, None], self.descent.on)
+            return _Look(images, answers, pull, rough, cost if rough is None else cost + rough, confidence)
 
     def _stepped(self) -> Tensor:
         # product and difference are rounded one after the other, as elsewhere: fused, they are other images in the end
         images = (self.at - self.descent.learning_rate * self.gradient).clamp_(0, 1)
         return denoise(images, self.descent.denoising) if self.descent.denoising else images
 
-    def _paper(self, cost: Tensor, confidence: Tensor) -> Tensor | None:
+    def _paper(self, look: _Look, *, last: bool) -> Tensor | None:
         """Stop where nothing in the window was worse, or where the class is confident; −1 goes on, None if all do."""
-        stuck, sure = cost >= self.window.amax(1), confidence >= self.descent.threshold
-        if not (stuck | sure).any():
+        stuck, sure = look.cost >= self.window.amax(0), look.confidence >= self.descent.threshold
+        late = self._levelled(look) if last else torch.zeros_like(sure)
+        if not (stuck | sure | late).any():
             return None
-        return torch.where(sure, STOPS.index("confident"), torch.where(stuck, STOPS.index("no progress"), -1))
+        reasons = torch.where(late, STOPS.index("levelled"), -1)
+        reasons = torch.where(stuck, STOPS.index("no progress"), reasons)
+        return torch.where(sure, STOPS.index("confident"), reasons)
+
+    def _levelled(self, look: _Look) -> Tensor:
+        """After the last step: at the mean pace of its window, as many steps again would not make the class sure."""
+        length = len(self.window)
+        if self.descent.max_iter < length:  # too few steps to tell
+            return torch.zeros_like(look.cost, dtype=torch.bool)
+        pace = (self.window[self.descent.max_iter % length] - look.cost) / length
+        p, goal = look.confidence, look.cost.new_tensor(self.descent.threshold)
+        missing = goal - p if self.descent.on == "probability" else goal.logit() - p.logit()
+        return missing > pace * self.descent.max_iter
 
     def _art(self, cost: Tensor) -> Tensor | None:
-        going = (cost <= self.descent.threshold) | (cost >= self.window.amax(1))
+        low = cost <= self.descent.threshold
+        if low.all():
+            return None
+        going = low | (cost >= self.window.amax(0))
         return None if going.all() else torch.where(going, -1, STOPS.index("art"))
 
     def _keep(self, cost: Tensor, confidence: Tensor, *, always: bool) -> None:
@@ -213,17 +235,7 @@ class _Batch:
         self.iterations[self.active[~stays]] = step
         self.why[self.active[~stays]] = reasons[~stays]
         self.active, self.classes, self.at = self.active[stays], self.classes[stays], self.at[stays]
-        self.gradient, self.window = self.gradient[stays], self.window[stays]
-
-
-def total_variation(images: Tensor) -> Tensor:
-    """Sum over pixels of the length of the step to the next row and column: [n, c, h, w] → [n].
-
-    A step of a thousandth is added in quadrature, so that flat places have a derivative.
-    """
-    padded = torch.nn.functional.pad(images, (0, 1, 0, 1), "replicate")
-    down, right = padded[..., 1:, :-1] - images, padded[..., :-1, 1:] - images
-    return ((down.square() + right.square() + 1e-6).sqrt() - 1e-3).flatten(1).sum(1)
+        self.gradient, self.window = self.gradient[stays], self.window[:, stays]
 
 
 def _inward(images: Tensor, gradient: Tensor) -> Tensor:

@@ -12,11 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from unsmash import budget as budgets
+from unsmash.attacks.base import Attack
 from unsmash.attempt import attempt
 from unsmash.data.base import Splits
 from unsmash.experiment import Experiment
 from unsmash.lab import Lab
 from unsmash.records import Card, Result
+from unsmash.rehearsal import Rehearsal
 from unsmash.threat import Threat
 from unsmash.victim import Victim, places, split
 from unsmash.view import Memory, Scene, observe
@@ -38,20 +40,19 @@ def against_ridge(result: Result, ridge_error: float) -> Card:
 
 def with_cards(
     results: Sequence[Result],
-    experiment: Experiment,
     victim: Victim,
     scene: Scene,
-    splits: Splits,
+    rehearse: Rehearsal,
     lab: Lab,
     stage: Stage,
     budget: str,
 ) -> list[Result]:
     """Fill in `strong` for every attack; the control run is made only for those that are not over the limit."""
     limit = _limit(budget)
-    asked = {threat.name: threat for threat in experiment.threats}
+    asked = {threat.name: threat for threat in rehearse.experiment.threats}
     finished = [r for r in results if r.role == "attack" and not r.failure]
     leaking = {r.threat for r in finished if r.card.valid and r.scores["identification"].low > limit}
-    control: _Control | None = None
+    control: Control | None = None
     out: list[Result] = []
     for result in results:
         threat = asked.get(result.threat)
@@ -63,7 +64,7 @@ def with_cards(
         elif not threat.asked or result.threat in leaking or result.card.exhibit:
             out.append(result)  # another attack has settled this adversary already, or must
         else:
-            control = control or _Control(experiment, victim, scene, splits, lab)
+            control = control or Control(victim, scene, rehearse, lab)
             with stage(f"control of {result.name}") as say:
                 card = control.card(result)
                 say["say"] = card.evidence[-1]
@@ -71,22 +72,27 @@ def with_cards(
     return out
 
 
-class _Control:
+class Control:
     """The undefended shallow cut of the same trained network."""
 
-    def __init__(self, experiment: Experiment, victim: Victim, scene: Scene, splits: Splits, lab: Lab) -> None:
-        self.experiment, self.scene, self.lab = experiment, scene, lab
-        self.at = shallowest(victim, splits)
-        self.model = split(victim.net, victim.entry, self.at, splits).to(lab.device).eval()
+    def __init__(self, victim: Victim, scene: Scene, rehearse: Rehearsal, lab: Lab) -> None:
+        self.attacks, self.scene, self.lab = rehearse.experiment.attacks, scene, lab
+        self.at = shallowest(victim, rehearse.splits)
+        self.model = split(victim.net, victim.entry, self.at, rehearse.splits).to(lab.device).eval()
+        self.rehearse = replace(rehearse, experiment=undefended(rehearse.experiment, self.at))
         self.memory: Memory = {}
+
+    def run(self, attack: Attack, name: str) -> Result:
+        """One attack there, under the grants that it needs."""
+        grants = tuple(sorted({*Threat().grants, *attack.required()}))
+        threat, lab = Threat(name="control", grants=grants), self.lab.at("control")
+        view = observe(self.model, self.scene, threat, lab, memory=self.memory, rehearse=self.rehearse)
+        return attempt(attack, name, view, self.scene, None, lab)[0]
 
     def card(self, result: Result) -> Card:
         """Run the attack where it must succeed, with the settings of the audited one."""
-        attack = next(a for a in self.experiment.attacks if a.model_dump(mode="json") == result.settings)
-        grants = tuple(sorted({*Threat().grants, *attack.needs}))
-        threat, lab = Threat(name="control", grants=grants), self.lab.at("control")
-        view = observe(self.model, self.scene, threat, lab, memory=self.memory)
-        control, _ = attempt(attack, result.name, view, self.scene, None, lab)
+        attack = next(a for a in self.attacks if a.model_dump(mode="json") == result.settings)
+        control = self.run(attack, result.name)
         if control.failure:
             return _with(result.card, strong=False, told=f"Its control run did not finish: {control.failure}.")
         share = control.scores["identification"].mean
@@ -94,6 +100,11 @@ class _Control:
         need = "" if strong else f"; at least {attack.control_share:.0%} is asked of it"
         told = f"Identifies {share:.0%} on the undefended cut at {self.at!r}{need}."
         return _with(result.card, strong=strong, told=told)
+
+
+def undefended(experiment: Experiment, at: str) -> Experiment:
+    """The same experiment cut there and without defences."""
+    return experiment.model_copy(update={"defences": (), "at": at})
 
 
 def shallowest(victim: Victim, splits: Splits) -> str:

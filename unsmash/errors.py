@@ -7,6 +7,7 @@
     ├── CutError               the model cannot be cut there
     ├── ThreatError            an attack reached for something its threat does not grant
     ├── TrainingError          a training produced numbers that are not finite
+    ├── Alarm                  the device's guard took no further part in a training
     ├── BoundError             an attack beat a proven bound: a bug of ours, never a result
     ├── RecordError            a run folder or record cannot be read
     └── DependencyError        an optional package is not installed
@@ -64,6 +65,12 @@ class ThreatError(UnsmashError):
 
 class TrainingError(UnsmashError):
     """A training went to NaN or infinity. The sentence has the step and the likely cause."""
+
+    exit_code = 4
+
+
+class Alarm(UnsmashError):  # noqa: N818  it says what happened, and that nothing went wrong
+    """The device's guard believes that the server does not train the task, and takes no further part."""
 
     exit_code = 4
 

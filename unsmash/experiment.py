@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from torch import nn
 
 from unsmash import budget
 from unsmash.attacks.base import Attack, ClassAttack
@@ -110,6 +111,14 @@ class Experiment(BaseModel):
         """Plain data with every setting spelled out, places left out."""
         plain: dict[str, Any] = _without_places(self.model_dump(mode="json"))
         return plain
+
+    def adapted(self, net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+        """The network as the defences can train it, and a note on each thing replaced."""
+        notes: tuple[str, ...] = ()
+        for defence in self.defences:
+            net, replaced = defence.adapt(net)
+            notes += replaced
+        return net, notes
 
     def epochs(self) -> int:
         """Training passes: as asked, else the model's recommendation."""

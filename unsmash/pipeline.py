@@ -29,6 +29,7 @@ from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
 from unsmash.recogniser import Recogniser, train_recogniser
 from unsmash.records import Result, Run, Score, Utility
+from unsmash.rehearsal import Rehearsal
 from unsmash.split.shield import Shield
 from unsmash.split.train import device_latency
 from unsmash.threat import Grant, Threat
@@ -123,12 +124,13 @@ def _measure(
     floors = [scoring.chance(len(victims)), *_floors(victim, scene, eye, lab)]
     floors += label_only(undefended, scene, splits, lab)
     guesses: dict[str, Tensor] = {}
-    attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses)
+    rehearse = Rehearsal(experiment, splits, lab, module)
+    attacks = _attack_all(experiment, victim, scene, eye, lab, clock, guesses, rehearse)
     _check_bounds(attacks, experiment)
     with clock.stage("proofs") as told:
         bounds = proofs.prove(experiment, victim, scene, attacks, lab.at("proofs"))
         told["say"] = proofs.say(bounds, len(victims))
-    attacks = controls.with_cards(attacks, experiment, victim, scene, splits, lab, clock.stage, budget)
+    attacks = controls.with_cards(attacks, victim, scene, rehearse, lab, clock.stage, budget)
     rows = plan(experiment, victim.model.shield)
     classes, inverted = prototypes.measure(rows, victim.model, scene, eye, splits.classes, lab, clock.stage)
     first = observe(victim.model, scene, experiment.threats[0].model_copy(update={"queries": 1}), lab)
@@ -162,13 +164,14 @@ def _attack_all(
     lab: Lab,
     clock: _Clock,
     guesses: dict[str, Tensor],
+    rehearse: Rehearsal,
 ) -> list[Result]:
     results: list[Result] = []
     ridge_error: dict[str, float] = {}
     memory: Memory = {}
     for threat, attacks in plan(experiment, victim.model.shield):
         reading = [(attack, name) for attack, name in attacks if not isinstance(attack, ClassAttack)]
-        view = observe(victim.model, scene, threat, lab, memory=memory) if reading else None
+        view = observe(victim.model, scene, threat, lab, memory=memory, rehearse=rehearse) if reading else None
         for attack, name in reading:
             assert view is not None
             with clock.stage(name) as told:
@@ -252,15 +255,18 @@ def _ridge_error(known: dict[str, float], view: View, scene: Scene, lab: Lab) ->
 def _check_bounds(results: list[Result], experiment: Experiment) -> None:
     """No attack may identify more than the candidate list allows from as many messages: that would be a bug of ours.
 
+    Who takes part in the training has messages of another device half, of which this list knows nothing.
+
     Raises:
         BoundError: one did, by more than three standard errors.
     """
     seen = {threat.name: (threat.queries, threat.frames) for threat in experiment.threats}
+    active = {threat.name for threat in experiment.threats if Grant.TRAINING in threat.grants}
     exact = [r for r in results if r.role == "ceiling" and not r.failure and r.card.strong]
     tops = {seen[r.threat]: r.scores["identification"] for r in exact}
     for result in results:
         score, top = result.scores.get("identification"), tops.get(seen[result.threat])
-        if score is None or top is None or result.role != "attack":
+        if score is None or top is None or result.role != "attack" or result.threat in active:
             continue
         error = (max(top.mean * (1 - top.mean), 1 / top.n) / top.n) ** 0.5
         if score.mean > top.mean + 3 * error:

@@ -136,10 +136,17 @@ def _notes(rows: Sequence[Prototype]) -> tuple[str, ...]:
             f"The start had no gradient to follow for {len(flat)} of {len(rows)} classes ({_few(flat)}): what is shown "
             "of them says nothing; another start, restarts, or log-odds may find one."
         )
-    short = [one.label for one in rows if one.confidence < SURE and not one.flat]
+    short = [one for one in rows if one.confidence < SURE and not one.flat]
     if short:
+        labels = _few([one.label for one in short])
+        notes.append(f"The network was not made {SURE:.0%} sure of {len(short)} of {len(rows)} classes ({labels}).")
+    levelled = [one for one in short if one.stopped == PLAIN["levelled"]]
+    if levelled:
+        best = max(one.confidence for one in levelled)
         notes.append(
-            f"The network was not made {SURE:.0%} sure of {len(short)} of {len(rows)} classes ({_few(short)})."
+            f"For {len(levelled)} of these the confidence had levelled off, at {best:.1%} or less: more iterations "
+            "would hardly help. Either the network is not that sure of any image of the class (trained for too short "
+            "a time, or held back by its activations), or log-odds or another start get further."
         )
     return tuple(notes)
 

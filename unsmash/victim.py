@@ -63,31 +63,28 @@ def prepare(
         TrainingError: the training was not finite.
     """
     net = build(experiment, splits, lab, module=module)
-    notes: tuple[str, ...] = ()
-    for defence in experiment.defences:
-        net, replaced = defence.adapt(net)
-        notes += replaced
+    net, notes = experiment.adapted(net)
     entry = experiment.model.entry()
     start = state_digest(net)
     model = split(net, entry, experiment.at, splits)
     model.notes += notes
-    layers = _arm(experiment, model, splits, lab)
+    layers = arm(experiment, model, splits, lab)
     plan = experiment.train.model_copy(update={"epochs": experiment.epochs()})
-    early = [place for place, one in enumerate(experiment.defences) if plan.epochs and one.when == "always"]
-    key, stages = victim_key(experiment, splits, start), _Stages(net, model, layers, splits, lab)
+    first = early(experiment) if plan.epochs else []
+    key, stages = victim_key(experiment, splits, start), Stages(net, model, layers, splits, lab)
     file = _file(cache, key) if plan.epochs or layers else None
     if file and file.is_file():
         _load(net, layers, file)
     elif plan.epochs or layers:
-        trained = _file(cache, victim_key(experiment, splits, start, early)) if plan.epochs else None
+        trained = _file(cache, victim_key(experiment, splits, start, first)) if plan.epochs else None
         if trained and trained.is_file() and trained != file:
             _load(net, layers, trained)
         elif plan.epochs:
             _require_labels(splits, net, entry)
-            stages.train(early, plan, _trainer(experiment))
+            stages.train(first, plan, _trainer(experiment))
             if trained:
-                _save(net, [layers[place] for place in early], early, trained)
-        stages.fit([place for place in range(len(layers)) if place not in early], trained=True)
+                _save(net, [layers[place] for place in first], first, trained)
+        stages.fit([place for place in range(len(layers)) if place not in first], trained=True)
         if file and file != trained:
             _save(net, layers, range(len(layers)), file)
     cached = bool(file and file.is_file()) and not stages.worked
@@ -96,7 +93,12 @@ def prepare(
     return Victim(model.to(lab.device).eval(), net, entry, key, cached=cached)
 
 
-def _arm(experiment: Experiment, model: SplitModel, splits: Splits, lab: Lab) -> list[Shield]:
+def early(experiment: Experiment) -> list[int]:
+    """The places of the defences that take part in the training."""
+    return [place for place, one in enumerate(experiment.defences) if one.when == "always"]
+
+
+def arm(experiment: Experiment, model: SplitModel, splits: Splits, lab: Lab) -> list[Shield]:
     """A shield for each defence, each armed for what leaves the one before it."""
     z, layers = crossing(model, splits), []
     for index, defence in enumerate(experiment.defences):
@@ -114,7 +116,7 @@ def _trainer(experiment: Experiment) -> Trainer:
 
 
 @dataclass
-class _Stages:
+class Stages:
     """Training with some of the layers, then fitting the others to the trained network."""
 
     net: nn.Module
@@ -126,6 +128,7 @@ class _Stages:
     """Something was trained or fitted here"""
 
     def train(self, places: list[int], plan: Training, trainer: Trainer) -> None:
+        """Train the network with these layers in place; what they must know before comes first."""
         self.model.to(self.lab.device).eval()
         self.model.shield = Shields(self.layers[place] for place in places)
         self.fit(places, trained=False)
@@ -187,7 +190,7 @@ def build(experiment: Experiment, splits: Splits, lab: Lab, *, module: nn.Module
 
 def split(net: nn.Module, entry: nn.Module | None, at: str, splits: Splits) -> SplitModel:
     """Cut the network, with its normalisation as the device half's first layer."""
-    example = splits.train.pixels[:2]
+    example = splits.train.pixels[:2].to(place_of(net))
     if not at:
         names = ", ".join(row.name for row in places(net, entry, example) if row.single)
         raise ConfigError("at", got="nothing", allowed=f"a layer's name, such as: {names}", hint="Write --at LAYER")
@@ -202,7 +205,7 @@ def split(net: nn.Module, entry: nn.Module | None, at: str, splits: Splits) -> S
 
 def places(net: nn.Module, entry: nn.Module | None, example: Tensor) -> list[Candidate]:
     """Where a network behind its normalisation can be cut; the example is images [n, c, h, w] in [0, 1]."""
-    return candidates(net, _entered(entry, example))
+    return candidates(net, _entered(entry, example.to(place_of(net))))
 
 
 def _entered(entry: nn.Module | None, x: Tensor) -> Tensor:

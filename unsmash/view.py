@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from unsmash.blank import blank
-from unsmash.errors import ThreatError
+from unsmash.errors import ThreatError, UnsmashError
 from unsmash.lab import Lab
 from unsmash.nets import jitter
 from unsmash.split.model import SplitModel
+from unsmash.split.parties import Server, Watch
 from unsmash.split.shield import Shield, Smashed
 from unsmash.split.train import assert_eval
 from unsmash.threat import Grant, Threat
@@ -36,6 +37,30 @@ def burst(images: Tensor, frames: int, generator: torch.Generator) -> list[Tenso
         return [images]
     shift = 0.6 / (min(images.shape[-2:]) / 2)
     return [images, *(jitter(images, generator, degrees=5, scale=0, shift=shift) for _ in range(frames - 1))]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended that an adversary took part in or looked on."""
+
+    model: SplitModel
+    """As it was at the end, in eval mode"""
+    alarm: str = ""
+    """Why the device's guard ended it; empty where nobody objected"""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a server has after a training that it took part in: what the device half then sends of the victims."""
+
+    release: Smashed
+    """Of the victims, by the device half as this training left it, alarm or not; a tuple of tensors [n, …]"""
+    alarm: str = ""
+    """Why the device took no further part; empty where nobody objected"""
+
+
+Rehearse = Callable[[Server | None, Watch | None, int | None], Outcome]
+"""The training from its beginning, with another server, a watch on the device, or for another number of steps"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +82,8 @@ class View:
     _shadow: tuple[Tensor, Tensor]
     _labels: Tensor
     _candidates: Tensor
+    _rehearse: Rehearse | None = None
+    _send: Callable[[SplitModel], Smashed] | None = None
     _memory: dict[Hashable, Any] = field(default_factory=dict)
 
     @functools.cached_property
@@ -151,6 +178,33 @@ class View:
         self._require(Grant.WEIGHTS)
         return self._frames(x, "")[0]
 
+    def take_part(self, server: Server, steps: int | None = None) -> Session:
+        """The device trains with this server in place of the honest one, then sends the victims.
+
+        The server sees what any would: each release and its labels. Needs that the adversary takes part in training.
+
+        Raises:
+            UnsmashError: there is no training to take part in.
+        """
+        self._require(Grant.TRAINING)
+        outcome = self._training()(server, None, steps)
+        assert self._send is not None
+        return Session(self._send(outcome.model), outcome.alarm)
+
+    def look_on(self, watch: Watch, steps: int | None = None) -> None:
+        """The device trains with the honest server while this watch sees what it sends and what comes back.
+
+        Raises:
+            UnsmashError: there is no training to look on.
+        """
+        self._require(Grant.GRADIENTS)
+        self._training()(None, watch, steps)
+
+    def _training(self) -> Rehearse:
+        if self._rehearse is None:
+            raise UnsmashError("this model is taken as it is: there is no training to take part in")
+        return self._rehearse
+
     def memo(self, needs: frozenset[Grant], key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, made once for a key: what several attacks learn alike is learned once.
 
@@ -235,14 +289,17 @@ def observe(
     batch: int = 256,
     memory: Memory | None = None,
     known: Sequence[tuple[Tensor, Smashed]] = (),
+    rehearse: Rehearse | None = None,
 ) -> View:
     """Send the victims over the cut, k times or as a burst, and open the view that the threat grants.
 
     Views of one model and scene may share a memory: threats that see as many releases then learn alike only once.
-    `known` has images with their smashed data: for those the device half does not run again.
+    `known` has images with their smashed data: for those the device half does not run again. `rehearse` trains the
+    model once more for adversaries who take part in its training.
     """
     assert_eval(model)
     frozen = copy.deepcopy(model).requires_grad_(False)
+    there = lab.at("session")
     lab = lab.at(f"observe/k{threat.queries}" + (f"/f{threat.frames}" if threat.frames > 1 else ""))
 
     frames = _frames(frozen, threat, lab, batch, known)
@@ -260,6 +317,8 @@ def observe(
         _shadow=(scene.shadow, scene.shadow_labels),
         _labels=scene.labels,
         _candidates=scene.victims[scene.order],
+        _rehearse=rehearse,
+        _send=lambda other: observe(other, scene, threat, there, batch=batch).release,
         _memory={} if memory is None else memory.setdefault((threat.queries, threat.frames), {}),
     )
 

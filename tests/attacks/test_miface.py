@@ -14,7 +14,8 @@ from small import CLASSES, GREY, look, pictures, scene, shallow
 from torch import Tensor, nn
 
 from unsmash.attacks.miface import Miface
-from unsmash.class_inversion import Descent, Inversion, invert, total_variation
+from unsmash.class_cost import judge, total_variation
+from unsmash.class_inversion import Descent, Inversion, invert
 from unsmash.errors import ConfigError, ThreatError, UnsmashError
 from unsmash.experiment import Experiment
 from unsmash.lab import Lab
@@ -70,7 +71,12 @@ def paper(start: np.ndarray, label: int, plan: Descent) -> tuple[np.ndarray, flo
             return *best(points, costs), step, "confident"
         if len(earlier) == plan.window_length and now >= max(earlier):
             return *best(points, costs), step, "no progress"
-    return *best(points, costs), plan.max_iter, "iterations"
+    if plan.max_iter < plan.window_length:
+        return *best(points, costs), plan.max_iter, "iterations"
+    pace = (costs[-1 - plan.window_length] - costs[-1]) / plan.window_length
+    goal = 1 - plan.threshold if plan.on == "probability" else -np.log(plan.threshold / (1 - plan.threshold))
+    enough = costs[-1] - plan.max_iter * pace <= goal
+    return *best(points, costs), plan.max_iter, "iterations" if enough else "levelled"
 
 
 def best(points: list[np.ndarray], costs: list[float]) -> tuple[np.ndarray, float]:
@@ -168,6 +174,36 @@ def test_a_batch_gives_what_one_after_the_other_gives(rule: Any) -> None:
         assert (int(alone.iterations), alone.stops) == (int(whole.iterations[row]), (whole.stops[row],))
         assert torch.allclose(alone.images[0], whole.images[row], atol=1e-9)
         assert torch.allclose(alone.images[0], chunked.images[row], atol=1e-9)
+
+
+@pytest.mark.parametrize("on", ["probability", "log_odds"])
+def test_the_pull_on_the_answers_is_autograds_own(on: Any) -> None:
+    answers = torch.randn(7, 5, generator=torch.Generator().manual_seed(5), dtype=torch.float64, requires_grad=True)
+    mine = torch.arange(7)[:, None] % 5
+    p = answers.softmax(1).gather(1, mine)[:, 0]
+    cost = 1 - p if on == "probability" else -torch.logit(p)
+    found, pull, sure = judge(answers.detach(), mine, on)
+    assert torch.allclose(found, cost)
+    assert torch.allclose(sure, p)
+    assert torch.allclose(pull, torch.autograd.grad(cost.sum(), answers)[0])
+
+
+def test_a_network_that_is_never_sure_is_told_from_one_that_wants_more_steps() -> None:
+    """A sigmoid bounds the logits: with weights of 1 no image at all gets far; with 20 it only takes time."""
+    first = nn.Linear(PIXELS, 6)
+    with Lab().seeded("bounded"):
+        first.reset_parameters()
+    frozen = first.double().requires_grad_(False)
+    plan = Descent(max_iter=40, window_length=10, learning_rate=0.02)
+
+    def descend(scale: float) -> Inversion:
+        return invert(lambda x: scale * frozen(x.flatten(1)).sigmoid(), starts(), torch.arange(6), plan)
+
+    bounded, able = descend(1.0), descend(20.0)
+    # six numbers in [0, 1]: the largest probability is e / (e + 5)
+    assert (bounded.confidences <= np.e / (np.e + 5)).all()
+    assert set(bounded.stops) == {"levelled"}
+    assert "levelled" not in able.stops
 
 
 def test_what_is_kept_never_gets_less_sure() -> None:

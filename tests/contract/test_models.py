@@ -21,7 +21,7 @@ every = pytest.mark.parametrize("kind", KINDS)
 FITTING = {"omniglot_cnn": (1, 105, 105), "torchvision": (3, 64, 64)}
 """Smallest usual images of the networks that do not take digits of 16 × 16"""
 
-SMALLEST = {"le_net": 6, "splitnn": 6, "pysyft_cnn": 16, "small_resnet": 16, "omniglot_cnn": 105}
+SMALLEST = {"le_net": 6, "splitnn": 6, "pysyft_cnn": 16, "small_resnet": 16, "omniglot_cnn": 105, "cifar_cnn": 8}
 
 
 def shape_of(kind: str) -> tuple[int, int, int]:

@@ -15,7 +15,8 @@ from unsmash.defences.gaussian import GaussianShield
 from unsmash.errors import TrainingError
 from unsmash.lab import Lab
 from unsmash.split import Shield, Shields, Smashed, SplitModel, as_tuple, cut, flat
-from unsmash.split.train import HonestServer, Optimiser, Training, assert_eval, predict, train
+from unsmash.split.parties import HonestServer, Optimiser
+from unsmash.split.train import Training, assert_eval, predict, train
 
 PLAN = Training(epochs=3, batch=8, rate=1e-2)
 

@@ -25,7 +25,7 @@ from unsmash.lab import Lab
 from unsmash.split import Fitting, Shield, Site, Smashed, flat, unflat
 from unsmash.split.drawn import DrawnShield, device_key, normal, uniform
 from unsmash.split.heads import BATCH, known
-from unsmash.split.train import Optimiser
+from unsmash.split.parties import Optimiser
 
 WIDEST = 1e6
 """Largest scale: a number that the server ignores would be drowned ever deeper"""

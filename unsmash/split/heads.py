@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from unsmash.nets import jitter
+from unsmash.split.parties import Optimiser
 from unsmash.split.shield import Fitting, Shield, Smashed, count, flat, unflat
-from unsmash.split.train import Optimiser
 
 MOST = 16_384
 """Numbers that a linear layer reads or writes at the cut; wider maps are averaged over squares first"""

@@ -19,7 +19,8 @@ from unsmash.lab import Lab
 from unsmash.nets import jitter
 from unsmash.split.clipping import Clipping, choose, hooked, opacus, reached_parameters
 from unsmash.split.model import SplitModel
-from unsmash.split.train import Optimiser, Training
+from unsmash.split.parties import Optimiser
+from unsmash.split.train import Training
 
 Accountant = Literal["prv", "rdp"]
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from unsmash.bounds.regions import Noise, Region
 from unsmash.lab import Lab
 from unsmash.records import Bound
+from unsmash.split.parties import Watch, Watches
 
 Smashed = tuple[Tensor, ...]
 """What crosses the cut: one or several tensors, the batch first"""
@@ -98,6 +99,17 @@ class Shield(nn.Module):
     def penalties(self, x: Tensor, steps: Sequence[Smashed], y: Tensor) -> Tensor:
         """The sum of the penalties, each shield's of what reached it and what left it."""
         return self.penalty(x, steps[0], steps[-1], y)
+
+    def reply(self, gradient: Smashed, y: Tensor) -> Smashed:
+        """On an honest server, in training: what it sends back for the gradient at the release and the labels [n].
+
+        As it is by default; a defence of the labels changes it. An adversary's server does as it likes.
+        """
+        return gradient
+
+    def guard(self, lab: Lab) -> Watch | None:
+        """On the device, in training: who examines what comes back, afresh for each training. Nobody by default."""
+        return None
 
     def fit(self, fitting: Fitting) -> None:
         """Learn what must be known before the shield is used: a range, a scale, prototypes. Nothing by default.
@@ -214,6 +226,18 @@ class Shields(Shield):
         for layer, (reached, left) in zip(self.layers, itertools.pairwise(steps), strict=True):
             total = total + layer.penalty(x, reached, left, y)
         return total
+
+    def reply(self, gradient: Smashed, y: Tensor) -> Smashed:
+        """Through all of them, the last first."""
+        for layer in reversed(self.layers):
+            gradient = layer.reply(gradient, y)
+        return gradient
+
+    def guard(self, lab: Lab) -> Watch | None:
+        """All the guards together."""
+        guards = [layer.guard(lab.at(str(place))) for place, layer in enumerate(self.layers)]
+        found = [guard for guard in guards if guard is not None]
+        return Watches(found) if found else None
 
     def log_likelihood(self, release: Smashed, z: Smashed) -> Tensor | None:
         """Known in closed form when only the last layer draws."""

@@ -6,10 +6,9 @@ that gradient on through the shield and its own half. With one optimiser law on 
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from unsmash.errors import TrainingError
 from unsmash.lab import Lab
 from unsmash.split.model import Smashed, SplitModel, as_tuple
+from unsmash.split.parties import HonestServer, Optimiser, Server, Watch, Watches
 
 
 class Training(BaseModel):
@@ -35,84 +35,48 @@ class Training(BaseModel):
     """Small random affine changes of every training image"""
 
 
-@dataclass
-class Optimiser:
-    """Adam under a one-cycle schedule; both halves use the same law."""
-
-    parameters: list[nn.Parameter]
-    rate: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        self.adam = torch.optim.Adam(self.parameters, lr=self.rate) if self.parameters else None
-        self.cycle = (
-            torch.optim.lr_scheduler.OneCycleLR(self.adam, self.rate, total_steps=max(self.steps, 2))
-            if self.adam
-            else None
-        )
-
-    def clear(self) -> None:
-        """Forget the gradients."""
-        if self.adam:
-            self.adam.zero_grad(set_to_none=True)
-
-    def step(self) -> None:
-        """One update and one step of the schedule."""
-        if self.adam and self.cycle:
-            self.adam.step()
-            self.cycle.step()
-
-
-class Server(Protocol):
-    """The server's side of split training. An active adversary is another implementation of this."""
-
-    def answer(self, release: Smashed, y: Tensor) -> tuple[Smashed, float]:
-        """Take a release and its labels; give dL/d(release) and the loss, and update the server half."""
-        ...
-
-
-class HonestServer:
-    """Trains the server half on cross-entropy and returns the true gradient."""
-
-    def __init__(self, answer: Callable[[Smashed], Tensor], optimiser: Optimiser) -> None:
-        self.logits, self.optimiser = answer, optimiser
-
-    def answer(self, release: Smashed, y: Tensor) -> tuple[Smashed, float]:
-        """One forward and backward pass of the server half."""
-        wire = tuple(part.detach().requires_grad_(part.is_floating_point()) for part in release)
-        self.optimiser.clear()
-        loss = nn.functional.cross_entropy(self.logits(wire), y)
-        loss.backward()
-        self.optimiser.step()
-        return tuple(part.grad if part.grad is not None else torch.zeros_like(part) for part in wire), loss.item()
-
-
 def train(
-    model: SplitModel, images: Tensor, labels: Tensor, plan: Training, lab: Lab, *, server: Server | None = None
+    model: SplitModel,
+    images: Tensor,
+    labels: Tensor,
+    plan: Training,
+    lab: Lab,
+    *,
+    server: Server | None = None,
+    watch: Watch | None = None,
+    steps: int | None = None,
 ) -> None:
     """Train both halves in place on images [n, c, h, w] in [0, 1] with labels [n]; leaves the model in eval mode.
 
+    `server` takes the honest server's place; `watch` looks on from the device's side, before the shield's own guard;
+    `steps` ends the training after as many batches, whatever the plan's epochs.
+
     Raises:
         TrainingError: the loss or the release stopped being finite, with the step and the likely cause.
+        Alarm: the device's guard will take no further part; the model is as it was then, in eval mode.
     """
-    epochs = plan.epochs or 0
-    total = epochs * -(-len(images) // plan.batch)
+    total = (plan.epochs or 0) * -(-len(images) // plan.batch) if steps is None else steps
     device_optimiser, server_optimiser = _optimisers(model, plan.rate, total)
-    server = server or HonestServer(model.answer, server_optimiser)
+    server = server or HonestServer(model.answer, server_optimiser, model.shield.reply)
+    eyes = Watches([one for one in (watch, model.shield.guard(lab.at("guard"))) if one is not None])
     model.to(lab.device).train()
-    with lab.seeded("train"):
-        for step, (x, y) in enumerate(lab.track(_batches(images, labels, plan, epochs, lab), "train", total=total)):
-            device_optimiser.clear()
-            z = as_tuple(model.device(x))
-            steps = model.shield.steps(z)
-            release = steps[-1]
-            sent = tuple(part.detach() for part in release)  # the wire: a server must not reach the device's graph
-            gradient, loss = server.answer(sent, y)
-            penalty = model.shield.penalties(x, steps, y)
-            _check(loss + penalty.item(), release, step, total, plan)
-            _backward(release, gradient, penalty)
-            device_optimiser.step()
-    model.eval()
+    batches = _batches(images, labels, plan, total, lab)
+    try:
+        with lab.seeded("train"):
+            for step, (rows, x, y) in enumerate(lab.track(batches, "train", total=total)):
+                device_optimiser.clear()
+                z = as_tuple(model.device(x))
+                passed = model.shield.steps(z)
+                release = passed[-1]
+                sent = tuple(part.detach() for part in release)  # the wire: a server must not reach the device's graph
+                gradient, loss = server.answer(sent, eyes.labels(rows, y))
+                penalty = model.shield.penalties(x, passed, y)
+                _check(loss + penalty.item(), release, step, total, plan)
+                if eyes.returned(rows, sent, gradient):
+                    _backward(release, gradient, penalty)
+                    device_optimiser.step()
+    finally:
+        model.eval()
 
 
 def _optimisers(model: SplitModel, rate: float, steps: int) -> tuple[Optimiser, Optimiser]:
@@ -136,16 +100,19 @@ def _backward(release: Smashed, gradient: Smashed, penalty: Tensor) -> None:
         torch.autograd.backward(tensors, gradients)
 
 
-def _batches(images: Tensor, labels: Tensor, plan: Training, epochs: int, lab: Lab) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(
+    images: Tensor, labels: Tensor, plan: Training, steps: int, lab: Lab
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """So many batches, pass after pass: which images, they themselves, their labels."""
     order = lab.generator("order")
-    for _ in range(epochs):
-        for index in torch.randperm(len(images), generator=order).split(plan.batch):
-            x, y = images[index].to(lab.device), labels[index].to(lab.device)
-            if plan.augment:
-                from unsmash.nets import jitter
+    passes = (torch.randperm(len(images), generator=order).split(plan.batch) for _ in itertools.count())
+    for index in itertools.islice(itertools.chain.from_iterable(passes), steps):
+        x, y = images[index].to(lab.device), labels[index].to(lab.device)
+        if plan.augment:
+            from unsmash.nets import jitter
 
-                x = jitter(x, order)
-            yield x, y
+            x = jitter(x, order)
+        yield index, x, y
 
 
 def _check(loss: float, release: Smashed, step: int, steps: int, plan: Training) -> None:

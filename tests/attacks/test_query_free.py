@@ -9,7 +9,7 @@ import torch
 from small import GREY, look, scene, shallow, trained
 from torch import Tensor, nn
 
-from unsmash.attacks.query_free import QueryFree
+from unsmash.attacks.query_free import QueryFree, tempered
 from unsmash.defences.gaussian import GaussianShield
 from unsmash.errors import ThreatError, UnsmashError
 from unsmash.lab import Lab
@@ -18,6 +18,7 @@ from unsmash.models.base import state_digest
 from unsmash.moments import Moments
 from unsmash.split import Shield, Shields, SplitModel
 from unsmash.split.shield import Smashed, flat
+from unsmash.substitute import Doubted
 from unsmash.threat import Grant
 from unsmash.view import View, substituted
 
@@ -174,24 +175,80 @@ def test_a_substituted_view_opens_the_substitute_and_nothing_else() -> None:
 def test_gaps_of_moments_are_the_naive_ones() -> None:
     draw = torch.Generator().manual_seed(4)
     seen, classes = torch.randn(9, 4, generator=draw).double(), torch.tensor([0, 1, 0, 1, 1, 0, 0, 1, 0])
-    one, other = (torch.randn(6, 4, generator=draw).double() for _ in range(2))
+    one, other = (torch.randn(6, 4, generator=draw).double() + 1 for _ in range(2))
     left, right = torch.tensor([0, 1, 1, 0, 1, 0]), torch.tensor([1, 1, 0, 0, 0, 1])
     told = nn.functional.one_hot(classes, 2).double()
     found = Moments(seen, told, draw).gaps(one, left, other, right)
     mean = seen.mean(0)
     scale = ((seen - mean).square().sum(1).mean() + seen.square().sum(1).mean() / 9).sqrt()
+    shares = [(classes == label).double().mean().item() for label in (0, 1)]
 
-    def moment(rows: Tensor, order: int) -> Tensor:
-        rows = (rows - mean) / scale
+    def moments(rows: Tensor, labels: Tensor, order: int) -> list[Tensor]:
+        """Each class's, and last the one over both with the shares of the fixed set."""
+        rows, count = (rows - mean) / scale, len(rows)
         if order == 1:
-            return rows.mean(0)
-        return torch.einsum("ni,nj->ij" if order == 2 else "ni,nj,nk->ijk", *[rows] * order) / len(rows)
+            by = [rows[labels == label].mean(0) for label in (0, 1)]
+        else:
+            middle = sum(share * rows[labels == label].mean(0) for label, share in enumerate(shares))
+            rows = rows - middle
+            lost = (count - 1) / count if order == 2 else (count - 1) * (count - 2) / count**2
+            how = "ni,nj->ij" if order == 2 else "ni,nj,nk->ijk"
+            parts = [rows[labels == label] for label in (0, 1)]
+            by = [torch.einsum(how, *[part] * order) / len(part) / lost for part in parts]
+        return [*by, shares[0] * by[0] + shares[1] * by[1]]
 
     for order in (1, 2, 3):
-        gap = length = 0.0
-        for label in (0, 1):
-            aim, share = moment(seen[classes == label], order), (classes == label).double().mean().item()
-            a, b = moment(one[left == label], order), moment(other[right == label], order)
-            gap += share * ((a - aim) * (b - aim)).sum().item()
-            length += share * aim.square().sum().item()
-        assert found[order - 1].item() == pytest.approx(gap / (1 if order == 1 else length), rel=1e-6)
+        aim, a, b = moments(seen, classes, order), moments(one, left, order), moments(other, right, order)
+        gap = [((x - t) * (y - t)).sum().item() for t, x, y in zip(aim, a, b, strict=True)]
+        by_class = sum(share * one for share, one in zip(shares, gap[:2], strict=True))
+        length = 1 if order == 1 else sum(s * t.square().sum().item() for s, t in zip(shares, aim[:2], strict=True))
+        assert found[order - 1].tolist() == pytest.approx([gap[2] / length, (by_class - gap[2]) / length], rel=1e-6)
+
+
+def test_gaps_of_a_like_law_are_nothing_on_average() -> None:
+    draw = torch.Generator().manual_seed(8)
+    aim = torch.rand(4000, 3, generator=draw).double() ** 2
+    moments = Moments(aim, torch.ones(4000, 1).double(), draw)
+    none = torch.zeros(8, dtype=torch.long)
+    found = [moments.gaps(*_pair(draw, none)) for _ in range(400)]
+    found = torch.stack(found)[..., 0]
+    assert (found.mean(0).abs() < 4 * found.std(0) / 20 + 0.01).all()
+
+
+def _pair(draw: torch.Generator, none: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    one, other = (torch.rand(8, 3, generator=draw).double() ** 2 for _ in range(2))
+    return one, none, other, none
+
+
+def test_classes_that_differ_by_chance_alone_are_not_trusted() -> None:
+    """Against the same releases with classes that do lie apart, and against many of them."""
+
+    def trust(count: int, apart: float) -> float:
+        known = []
+        for seed in range(20):
+            draw = torch.Generator().manual_seed(seed)
+            classes = torch.arange(count) % 4
+            rows = torch.randn(count, 6, generator=draw).double()
+            rows[:, :4] += apart * nn.functional.one_hot(classes, 4)
+            known.append(Moments(rows, nn.functional.one_hot(classes, 4).double(), draw).trust[0].apart)
+        return sum(known) / len(known)
+
+    assert trust(16, 0.0) < 0.35 < 0.8 < trust(16, 4.0)
+    # by hand: four unit means four long lie Σ(4·¼)²·3 = 12 apart in square, each off by 6/n of variance
+    assert trust(400, 4.0) == pytest.approx(1 - 0.06 * 0.75 / 12, abs=0.01)
+
+
+def test_a_doubt_has_the_second_moments_of_the_errors() -> None:
+    errors = torch.randn(5, 3, generator=torch.Generator().manual_seed(1)) + 1
+    device = Doubted(nn.Flatten(), (errors,), torch.Generator().manual_seed(2))
+    sent = device(torch.zeros(20_000, 1, 1, 3))[0]
+    assert torch.allclose(sent.T @ sent / len(sent), errors.T @ errors / 5, atol=0.06)
+
+
+def test_a_guess_that_varies_more_than_images_do_is_drawn_towards_their_mean() -> None:
+    at = scene(GREY, victims=120)
+    noise = torch.randn(at.victims.shape, generator=torch.Generator().manual_seed(3))
+    loud = (at.victims + 0.5 * noise).clamp(0, 1)
+    assert torch.equal(tempered(at.victims, at.shadow), at.victims)
+    error, before = ((guess - at.victims).square().mean() for guess in (tempered(loud, at.shadow), loud))
+    assert error < 0.9 * before

@@ -50,6 +50,7 @@ class QueryFree(Attack):
 
     needs: ClassVar[frozenset[Grant]] = NEEDS
     learned: ClassVar[bool] = True
+    control_share: ClassVar[float] = 0.9
     title: ClassVar[str] = "Query-free, by a substitute device half"
     tiny: ClassVar[dict[str, object]] = {"size": "small", "epochs": 3, "steps": 200, "batch": 64, "rate": 0.2}
 

@@ -210,8 +210,7 @@ def test_gaps_of_a_like_law_are_nothing_on_average() -> None:
     aim = torch.rand(4000, 3, generator=draw).double() ** 2
     moments = Moments(aim, torch.ones(4000, 1).double(), draw)
     none = torch.zeros(8, dtype=torch.long)
-    found = [moments.gaps(*_pair(draw, none)) for _ in range(400)]
-    found = torch.stack(found)[..., 0]
+    found = torch.stack([moments.gaps(*_pair(draw, none)) for _ in range(400)])[..., 0]
     assert (found.mean(0).abs() < 4 * found.std(0) / 20 + 0.01).all()
 
 

@@ -23,9 +23,10 @@ from unsmash.experiment import Experiment, study
 from unsmash.inference_scoring import score_labels
 from unsmash.lab import Lab
 from unsmash.rehearsal import Rehearsal
+from unsmash.sessions import Outcome
 from unsmash.split.train import predict
 from unsmash.threat import Grant, Threat
-from unsmash.view import Outcome, Scene, make_scene, observe
+from unsmash.view import Scene, make_scene, observe
 
 READER = Threat(name="reader", grants=(Grant.GRADIENTS, Grant.HINTS))
 NOISE: list[dict[str, Any]] = [

@@ -232,6 +232,15 @@ def test_an_attack_on_the_weights_brings_the_adversary_who_holds_them() -> None:
     assert study({"data": "digits", "attacks": ["ridge", "gallery"]}).experiment.threats == standing()
 
 
+def test_an_attack_on_the_server_half_brings_one_who_cannot_run_the_device_half() -> None:
+    threats = study({"data": "digits", "attacks": ["ridge", "query_free", "rmle"]}).experiment.threats
+    assert [threat.name for threat in threats] == ["query", "server", "white_box", "gallery"]
+    assert threats[1].asked
+    assert set(threats[1].grants) == {"server", "architecture", "shadow"}
+    assert "cannot run the device half" in threats[1].record(200).title
+    assert "run the device half" in threats[1].record(200).cannot
+
+
 def test_a_study_has_one_experiment_a_seed() -> None:
     plan = study({"data": "digits", "seeds": [3, 1]})
     assert [one.seed for one in plan.experiments()] == [3, 1]

@@ -16,10 +16,10 @@ from unsmash.data.base import Splits
 from unsmash.errors import Alarm, UnsmashError
 from unsmash.experiment import Experiment
 from unsmash.lab import Lab
+from unsmash.sessions import Outcome
 from unsmash.split.parties import Server, Watch
 from unsmash.split.train import train
 from unsmash.victim import Stages, arm, build, early, split
-from unsmash.view import Outcome
 
 
 @dataclass(frozen=True)

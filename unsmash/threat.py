@@ -111,6 +111,9 @@ class Threat(BaseModel):
             return "Holds both halves of the model", "Someone who holds both halves of the model can"
         if Grant.WEIGHTS in self.grants:
             return "Has the model's weights", "Someone with the model's weights can"
+        if {Grant.SERVER, Grant.ARCHITECTURE} <= set(self.grants) and Grant.QUERIES not in self.grants:
+            title = "Holds the server half and knows the layers, but cannot run the device half"
+            return title, "Someone who holds the server half but cannot run the device half can"
         if self.frames > 1:
             title = f"Sees {self.frames} moved frames of the same image"
             return title, f"A burst of {self.frames} frames lets an outsider"

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from unsmash.attribute import Attribute, Known
+from unsmash.blank import blank
 from unsmash.errors import ThreatError, UnsmashError
+from unsmash.frames import frames_of
 from unsmash.lab import Lab
 from unsmash.looking_on import Along, Reader
-from unsmash.nets import jitter
+from unsmash.sessions import Rehearse, Session
 from unsmash.split.model import SplitModel
-from unsmash.split.parties import Server, Watch
+from unsmash.split.parties import Server
 from unsmash.split.shield import Shield, Smashed
 from unsmash.split.train import assert_eval
 from unsmash.threat import Grant, Threat
@@ -30,38 +32,6 @@ T = TypeVar("T")
 
 Memory = dict[tuple[int, int], dict[Hashable, Any]]
 """What adversaries of one model and scene have learned, by how many releases and frames they see"""
-
-
-def burst(images: Tensor, frames: int, generator: torch.Generator) -> list[Tensor]:
-    """The images and slightly moved copies of them: up to 5 degrees and 0.6 pixels, as a hand-held camera gives."""
-    if frames == 1:
-        return [images]
-    shift = 0.6 / (min(images.shape[-2:]) / 2)
-    return [images, *(jitter(images, generator, degrees=5, scale=0, shift=shift) for _ in range(frames - 1))]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a training ended that an adversary took part in or looked on."""
-
-    model: SplitModel
-    """As it was at the end, in eval mode"""
-    alarm: str = ""
-    """Why the device's guard ended it; empty where nobody objected"""
-
-
-@dataclass(frozen=True)
-class Session:
-    """What a server has after a training that it took part in: what the device half then sends of the victims."""
-
-    release: Smashed
-    """Of the victims, by the device half as this training left it, alarm or not; a tuple of tensors [n, …]"""
-    alarm: str = ""
-    """Why the device took no further part; empty where nobody objected"""
-
-
-Rehearse = Callable[[Server | None, Watch | None, int | None], Outcome]
-"""The training from its beginning, with another server, a watch on the device, or for another number of steps"""
 
 
 @dataclass(frozen=True)
@@ -180,6 +150,20 @@ class View:
         self._require(Grant.WEIGHTS)
         self._require(Grant.SERVER)
         return _answers(self._network, x)
+
+    def serve(self, release: Smashed) -> Tensor:
+        """The server's logits [n, classes] for releases: its side of the defence, then its half; differentiable.
+
+        They lie where the server runs.
+        """
+        self._require(Grant.SERVER)
+        place = next(self._network.server.parameters(), release[0]).device
+        return self._network.answer(tuple(part.to(place) for part in release))
+
+    def blank(self, lab: Lab) -> nn.Module:
+        """A device half with the layers of the real one and newly drawn weights, which take gradients; in eval mode."""
+        self._require(Grant.ARCHITECTURE)
+        return blank(self._device, lab)
 
     def smash(self, x: Tensor) -> Smashed:
         """The smashed data of images, before the shield; needs the weights."""
@@ -326,19 +310,7 @@ def observe(
     there = lab.at("session")
     lab = lab.at(f"observe/k{threat.queries}" + (f"/f{threat.frames}" if threat.frames > 1 else ""))
 
-    @torch.no_grad()
-    def smash(x: Tensor) -> Smashed:
-        for images, z in known:
-            if x is images or torch.equal(x, images):
-                return z
-        parts = [frozen.smash(part.to(lab.device)) for part in x.split(batch)]
-        return tuple(torch.cat([part[index] for part in parts]).cpu() for index in range(len(parts[0])))
-
-    def frames(x: Tensor, stream: str) -> list[Smashed]:
-        """An empty stream takes the images as they are."""
-        moved = burst(x, threat.frames, lab.generator(f"frames/{stream}")) if stream else [x]
-        return [smash(frame) for frame in moved]
-
+    frames = frames_of(frozen, threat, lab, batch, known)
     with lab.seeded("release"), torch.no_grad():
         repeats = _transmit(copy.deepcopy(frozen.shield).cpu(), frames(scene.victims, "victims"), threat)
     return View(
@@ -359,6 +331,17 @@ def observe(
         _send=lambda other: observe(other, scene, threat, there, batch=batch).release,
         _memory={} if memory is None else memory.setdefault((threat.queries, threat.frames), {}),
     )
+
+
+def substituted(view: View, device: nn.Module, lab: Lab) -> View:
+    """The view of the same victims with another device half in the real one's place, which the adversary made itself:
+    it can run and open that one, and the real one is out of reach. All else is granted or not as before.
+    """
+    network = SplitModel(device, view._network.server, view._network.shield)
+    grants = tuple(sorted({*view.threat.grants, Grant.QUERIES, Grant.WEIGHTS}))
+    threat = view.threat.model_copy(update={"grants": grants})
+    frames = frames_of(network, threat, lab.at("substituted"))
+    return replace(view, threat=threat, _frames=frames, _device=device, _network=network, _memory={})
 
 
 def _answers(network: SplitModel, x: Tensor) -> Tensor:

@@ -16,10 +16,11 @@ from unsmash.attempt import attempt
 from unsmash.bounds.mmse import gallery_mmse
 from unsmash.defences.gaussian import GaussianShield
 from unsmash.defences.laplace import LaplaceShield
+from unsmash.frames import burst
 from unsmash.lab import Lab
 from unsmash.split import Shield, Smashed
 from unsmash.threat import Grant, Threat, standing
-from unsmash.view import View, burst, observe
+from unsmash.view import View, observe
 
 GALLERY = (Grant.WEIGHTS, Grant.CANDIDATES)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import small
 import torch
-from small import GREY, look, practice, scene, shallow
+from small import GREY, look, practice, scene, shallow, trained
 from torch import Tensor
 
 from unsmash import scoring
@@ -174,8 +174,10 @@ MANY = 200
 
 @functools.cache
 def scored(kind: str, cut: str, shape: Shape) -> tuple[Result, Tensor]:
+    """Who goes by the server's answers needs a server half that has learned something."""
     attack, at = tiny(kind), scene(shape, shadow=MANY)
-    guess = attack.run(view_of(kind, cut, shape, shadow=MANY), Lab())
+    model = trained(cut, shape) if Grant.SERVER in attack.needs else shallow(cut, shape)
+    guess = attack.run(look(model, at, attack.needs), Lab())
     if attack.secret is Secret.IDENTITY:
         return scoring.score_candidates(attack, kind, "test", guess, at), guess
     return scoring.score_images(attack, kind, "test", guess, at, None), guess

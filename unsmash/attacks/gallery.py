@@ -14,11 +14,12 @@ from pydantic import Field
 from torch import Tensor
 
 from unsmash.attacks.base import Attack
+from unsmash.frames import burst
 from unsmash.lab import Lab
 from unsmash.records import Role
 from unsmash.split.shield import Smashed, flat
 from unsmash.threat import Grant, Secret
-from unsmash.view import View, burst
+from unsmash.view import View
 
 DRAWS = 64
 """Releases averaged for each candidate where the law has no closed form"""

@@ -113,6 +113,8 @@ def _label(threat: ThreatRecord, place: int) -> str:
         return "by a server that took part in the training"
     if "weights" in threat.grants:
         return f"with the model's weights and {messages}"
+    if "server" in threat.grants and "queries" not in threat.grants:
+        return f"with the server half and {messages}"
     if several:
         return f"after {messages}"
     return f"identified from {messages}" if place == 0 else f"by one who {lower_first(threat.title)}"

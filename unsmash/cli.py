@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from unsmash.commands.advising import advise
+
 app = typer.Typer(
     help="What a split network's smashed data gives away, and what it costs to stop it.",
     invoke_without_command=True,
@@ -196,6 +198,9 @@ def scan(
         shelf.print_scan(found.scan)
         typer.echo(f"Scan: {found.report}")
     raise typer.Exit(found.exit_code if fail_if is not None else 0)
+
+
+app.command()(advise)
 
 
 @app.command()

@@ -70,11 +70,13 @@ def _sure(advice: Advice, one: Retest) -> str:
     """How the re-test was made, and how much of it is selection."""
     number = [each.trial for each in advice.retests].index(one.trial)
     attacks = plural(len(one.attacks), ("attack", "attacks"))
-    told = f"**How sure:** {attacks}, sixteen messages of one image among what they see, on {_fresh(advice)}."
+    many = "some of which see sixteen messages of one image" if one.row.repeats else "each on one message"
+    many = many if one.row.stochastic else "each on one message, since all messages of one image are alike"
+    told = f"**How sure:** {attacks}, {many}, on {_fresh(advice)}."
     reached = one.row.attack
     if reached is not None:
-        strongest = f"the strongest, {reached.attack}, found {_count(reached)}"
-        told += f" With 95 % certainty {strongest}, which is {span(reached.share.low, reached.share.high)}."
+        ends = span(reached.share.low, reached.share.high)
+        told += f" The strongest, {reached.attack}, found {_count(reached)} (95 % interval {ends})."
     good = len(candidates(advice.trials))
     told += f" It is the {ORDER[number]} choice of {spell(good)} that met the demand on the search's images"
     told += f"; {spell(number)} cheaper failed the re-test before it, so some luck is in this one." if number else "."

@@ -290,7 +290,7 @@ def test_the_expensive_part_of_the_demand_is_named_with_what_would_do(tmp_path: 
     assert found.exit_code == 1
     best = advice.relaxed[0]
     assert (best.part, best.without) == ("certified", 1)
-    assert best.value == pytest.approx(10 / TINY["victims"])  # one of ten labels, forty victims
+    assert best.value == pytest.approx(10 / 40)  # one of ten labels, forty victims
     assert "--certified 0.25" in " ".join(lines(advice))
     assert headline(advice).startswith("Nothing meets the demand")
     eased = advised(tmp_path / "runs", certified=best.value, only=["label", "no defence"], trials=2)

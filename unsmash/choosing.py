@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -99,10 +100,7 @@ def space(
     if base.epochs() == 0:
         later = [after_training(one, lambda kind: kinds[kind].after_training) for one in found]
         found = tuple(one for one in later if one is not None)
-    unfit = [
-        (cut, recipe.name, why) for cut in chosen for recipe in found
-        if (why := _misfit(plan, cut, recipe, splits, lab, module))
-    ]  # fmt: skip
+    unfit = [row for cut in chosen for row in _misfits(plan, cut, found, net, splits, lab)]
     fitting = tuple(one for one in found if sum(name == one.name for _, name, _ in unfit) < len(chosen))
     if not fitting:
         why = unfit[0][2] if unfit else "none of them can be put on a trained network"
@@ -129,16 +127,23 @@ def _cuts(plan: Plan, net: nn.Module, splits: Splits, names: Sequence[str]) -> t
     return (*usual, *others) if usual else tuple(reversed(others))
 
 
-def _misfit(plan: Plan, cut: str, recipe: Recipe, splits: Splits, lab: Lab, module: nn.Module | None) -> str:
-    """Why a recipe cannot be put at a cut; empty where it can."""
-    try:
-        middle = {name: (one.low * one.high) ** 0.5 for name, one in recipe.strengths().items()}
-        trial = plan.trial(cut, recipe, middle, longer=False)
-        net, _ = trial.adapted(build(trial, splits, lab, module=module))
-        arm(trial, split(net, trial.model.entry(), cut, splits), splits, lab)
-    except UnsmashError as error:
-        return str(error)
-    return ""
+def _misfits(
+    plan: Plan, cut: str, found: Sequence[Recipe], net: nn.Module, splits: Splits, lab: Lab
+) -> list[tuple[str, str, str]]:
+    """The recipes that cannot be put at a cut, each with the reason. The network is cut once for all of them.
+
+    Raises:
+        CutError: it cannot be cut there.
+    """
+    model = split(net, plan.base.model.entry(), cut, splits)
+    unfit = []
+    for recipe in found:
+        middle = {name: math.sqrt(one.low * one.high) for name, one in recipe.strengths().items()}
+        try:
+            arm(plan.trial(cut, recipe, middle, longer=False), model, splits, lab)
+        except UnsmashError as error:
+            unfit.append((cut, recipe.name, str(error)))
+    return unfit
 
 
 def named(experiment: Experiment, base: Experiment) -> str:

@@ -17,7 +17,7 @@ from small import TINY
 
 import unsmash
 from unsmash import advice_record, advising, choosing, demands, retesting
-from unsmash.advice_record import Advice, Retest, Trial, candidates
+from unsmash.advice_record import Advice, Retest, Trial, candidates, choices
 from unsmash.advising import Advised
 from unsmash.attacks.base import Attack
 from unsmash.auditing import load
@@ -314,6 +314,30 @@ def test_a_part_that_alone_stands_in_the_way_is_told_for_each_kind() -> None:
     found = demands.relaxed(asked, tried)
     assert (found[0].part, found[0].without, found[0].value, found[0].trial) == ("max-loss", 2, 0.032, 0)
     assert all(one.without == 0 for one in found[1:])
+
+
+def test_what_one_seed_could_not_tell_is_tested_after_all_that_meet_the_demand() -> None:
+    def trial(number: int, **more: Any) -> Trial:
+        return Trial(number, "", more.pop("state", "measured"), "audit", {}, lost=0.1 - 0.01 * number, **more)
+
+    tried = [trial(0, meets=True), trial(1, meets=True), trial(2, unsure=True), trial(3), trial(4, unsure=True)]
+    tried.append(trial(5, unsure=True, state="pruned"))
+    assert [one.number for one in choices(tried)] == [1, 0, 4, 2]
+
+
+def test_only_what_is_neither_met_nor_broken_is_unsure(once: tuple[Advised, list[Event]]) -> None:
+    label = next(one for one in once[0].advice.trials if one.row is not None)
+    assert label.row is not None
+    assert label.row.gallery is not None
+    runs = [store(once[0]).load(label.row.runs[0])]
+    share = label.row.gallery.share
+    for limit, word in ((share.low / 2, False), (share.mean, True)):
+        part = f"gallery_identification>{limit:g}"
+        missed = demands.broken(demands.demand(f"gallery_identification<={limit:g}"), runs, label.row)
+        assert missed == (part,)
+        assert demands.unsure(runs, missed) is word
+    assert not demands.unsure(runs, ("max-loss",))
+    assert not demands.unsure(runs, ())
 
 
 def test_a_failed_retest_is_told_and_the_next_is_tried_three_at_most(

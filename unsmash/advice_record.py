@@ -65,6 +65,8 @@ class Trial:
     """The whole demand, on the images of the search"""
     broken: tuple[str, ...] = ()
     """Every part of the demand that a measured trial does not meet, or not surely"""
+    unsure: bool = False
+    """Missed by no more than certainty: more seeds may show that it meets the demand"""
     row: Row | None = None
     seconds: float = 0.0
     failure: Failure | None = None
@@ -152,6 +154,13 @@ def price(trial: Trial) -> tuple[float, ...]:
 def candidates(trials: Iterable[Trial]) -> list[Trial]:
     """Those that meet the demand on the search's images, cheapest first. A pruned trial is never among them."""
     return sorted((one for one in trials if one.state == "measured" and one.meets), key=price)
+
+
+def choices(trials: Iterable[Trial]) -> list[Trial]:
+    """What a re-test takes, in order: those that meet the demand, then those of which one seed could not tell."""
+    every = list(trials)
+    unsure = [one for one in every if one.state == "measured" and one.unsure and not one.meets]
+    return candidates(every) + sorted(unsure, key=price)
 
 
 def load(text: str) -> Advice:

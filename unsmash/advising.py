@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unsmash import choosing, report, retesting
-from unsmash.advice_record import Advice, Demand, Retest, Trial, candidates, price
+from unsmash.advice_record import Advice, Demand, Retest, Trial, candidates, choices, price
 from unsmash.auditing import gathered, load, working_device
 from unsmash.data.base import Splits
 from unsmash.demands import demand as demanded
@@ -142,7 +142,7 @@ def conduct(
     job = Job(plan, bench, Search(folder / DATABASE, space, plan.seed), space, begun, trials, minutes, seeds)
     tried = job.search()
     retests = job.retests(tried, own, fresh)
-    if not candidates(tried):
+    if not choices(tried):
         tried = job.nearest(tried)
     made = Advice(
         id=name, demand=demand, trials=tuple(tried), retests=tuple(retests),
@@ -194,9 +194,9 @@ class Job:
         return sorted(tried, key=lambda one: one.number)
 
     def retests(self, tried: Sequence[Trial], splits: Splits, seeds: Sequence[int]) -> list[Retest]:
-        """The cheapest that meets the demand measured anew; where it fails the next, at most three."""
+        """The cheapest that meets the demand, or may meet it, measured anew; where it fails the next, at most three."""
         made: list[Retest] = []
-        for trial in candidates(tried)[: retesting.MOST]:
+        for trial in choices(tried)[: retesting.MOST]:
             self.bench.lab.sink(Event("note", "re-test", f"{trial.name}: other seeds, other victims, every attack"))
             found = retesting.retest(
                 self.plan, trial, self.bench.demand, seeds, splits, self.bench.lab, store=self.bench.store,

@@ -59,6 +59,13 @@ def broken(demand: Demand, runs: Sequence[Run], row: Row) -> tuple[str, ...]:
     return tuple(terms)
 
 
+def unsure(runs: Sequence[Run], missed: Sequence[str]) -> bool:
+    """Whether the parts that were missed were missed by certainty alone: neither met nor broken by these runs."""
+    terms = [part for part in missed if part not in (LOSS, CERTIFIED)]
+    inconclusive = judge.EXIT["inconclusive"]
+    return len(terms) == len(missed) > 0 and all(judge.judge(runs, one).exit_code == inconclusive for one in terms)
+
+
 def said(demand: Demand, missed: Sequence[str], row: Row) -> str:
     """What was not met, with the figure that shows it."""
     return "; ".join(_shortfall(demand, part, row) for part in missed)

@@ -20,7 +20,7 @@ from unsmash.attacks.base import Attack, ClassAttack
 from unsmash.attempt import attempt
 from unsmash.budget import Comparison
 from unsmash.data.base import Splits
-from unsmash.demands import CERTIFIED, LOSS, broken, parts, said
+from unsmash.demands import CERTIFIED, LOSS, broken, parts, said, unsure
 from unsmash.description import describe
 from unsmash.errors import UnsmashError
 from unsmash.experiment import Experiment, Study
@@ -103,6 +103,7 @@ class Bench:
             trial, state="measured", stage="audit", row=line, accuracy=line.accuracy, undefended=line.undefended,
             lost=line.lost, bytes_sent=line.bytes_sent, device_macs=line.device_macs, ceiling=line.ceiling,
             gallery=line.gallery, attack=line.attack, meets=not missed, broken=missed,
+            unsure=unsure(found.runs, missed),
             missed=missed[0] if missed else "", reason=said(self.demand, missed, line),
         )  # fmt: skip
 

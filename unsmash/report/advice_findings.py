@@ -25,7 +25,8 @@ def headline(advice: Advice) -> str:
         )
     if advice.retests:
         many = len(advice.retests)
-        return f"No advice: {'the one choice' if many == 1 else f'all {spell(many)} choices'} failed the re-test."
+        failed = "the one choice" if many == 1 else f"all {spell(many)} choices"
+        return f"No advice: {failed} failed the re-test."
     met = len(candidates(advice.trials))
     if met:
         return f"No advice yet: {spell(met)} met the demand, and none was re-tested."
@@ -79,7 +80,12 @@ def _sure(advice: Advice, one: Retest) -> str:
         told += f" The strongest, {reached.attack}, found {_count(reached)} (95 % interval {ends})."
     good = len(candidates(advice.trials))
     told += f" It is the {ORDER[number]} choice of {spell(good)} that met the demand on the search's images"
-    told += f"; {spell(number)} cheaper failed the re-test before it, so some luck is in this one." if number else "."
+    if advice.trial(one.trial).unsure:
+        told = (
+            told.rpartition(" It is")[0] + f" It is the {ORDER[number]} choice: what one seed of the search could not"
+        )
+        told += " tell for certain the re-test could"
+    told += f"; {spell(number)} before it failed the re-test, so some luck is in this one." if number else "."
     return told
 
 

@@ -144,9 +144,10 @@ def conduct(
     retests = job.retests(tried, own, fresh)
     if not choices(tried):
         tried = job.nearest(tried)
+    settled = bool(candidates(tried)) or any(one.holds for one in retests)
     made = Advice(
         id=name, demand=demand, trials=tuple(tried), retests=tuple(retests),
-        relaxed=() if any(one.holds for one in retests) else relaxed(demand, tried), seeds=fresh, seed=plan.seed,
+        relaxed=() if settled else relaxed(demand, tried), seeds=fresh, seed=plan.seed,
         cuts=space.cuts, recipes=tuple(one.name for one in space.recipes), n=len(own.victims), noun=own.noun,
         data=plan.base.data.label(), model=plan.base.model.label(), fingerprint=own.report.fingerprint,
         environment=describe_machine(lab.device), started=started, command=command,

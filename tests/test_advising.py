@@ -27,7 +27,7 @@ from unsmash.events import Event, silent
 from unsmash.lab import Lab
 from unsmash.report import render_advice
 from unsmash.report.advice_findings import headline, lines
-from unsmash.search_space import Space, recipes
+from unsmash.recipes import Space, recipes
 from unsmash.searching import Search
 from unsmash.store import Store
 from unsmash.threat import standing

@@ -26,7 +26,7 @@ from unsmash.experiment import digest
 from unsmash.lab import Lab
 from unsmash.models.base import state_digest
 from unsmash.report.words import duration
-from unsmash.search_space import Space
+from unsmash.recipes import Space
 from unsmash.searching import Proposal, Search, optuna
 from unsmash.store import Store, write_record, write_text
 from unsmash.trying import Bench

@@ -15,7 +15,7 @@ from unsmash.defences.base import Defence
 from unsmash.errors import ConfigError, UnsmashError
 from unsmash.experiment import Experiment
 from unsmash.lab import Lab
-from unsmash.search_space import LONGER, Recipe, Space, after_training, only, recipes
+from unsmash.recipes import LONGER, Recipe, Space, after_training, only, recipes
 from unsmash.threat import Threat, standing
 from unsmash.variants import spoken
 from unsmash.victim import arm, build, places, split

@@ -17,7 +17,7 @@ from unsmash.advice_record import Trial
 from unsmash.errors import DependencyError
 from unsmash.experiment import digest
 from unsmash.plain import build
-from unsmash.search_space import Space, parameter
+from unsmash.recipes import Space, parameter
 
 RECORD = "record"
 OBJECTIVES = ("accuracy lost", "bytes and work on the device", "share identified")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from unsmash import search_space as spaces
+from unsmash import recipes as spaces
 from unsmash.component import discover
 from unsmash.defences.base import Defence
 from unsmash.errors import ConfigError
 from unsmash.experiment import component, read_yaml
-from unsmash.search_space import FIRST, Recipe, Space, parameter, recipes
+from unsmash.recipes import FIRST, Recipe, Space, parameter, recipes
 from unsmash.variants import plan
 
 CLASSES = 10

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unsmash import budget
 from unsmash.budget import CLASSES, COST, LEAKAGE, Comparison, Terms, evaluate, parse
 from unsmash.errors import ConfigError
 
@@ -119,3 +120,40 @@ def test_a_comparison_over_an_interval_is_known_where_all_its_points_agree(
     assert term.over(low, high) is (points.pop() if len(points) == 1 else None)
     assert term.holds(low) is bool(python(low, limit))
     assert term.upper is (operator in (">", ">="))
+
+
+NUMBERS = st.sampled_from([0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0])
+ALLOWED = st.sampled_from(["identification<=0.3", "accuracy>=0.6", "ssim<0.5", "bytes<=0.4", "mse>0.2"])
+
+
+@given(
+    groups=st.lists(st.lists(ALLOWED, min_size=1, max_size=3), min_size=1, max_size=3),
+    values=st.fixed_dictionaries(
+        dict.fromkeys(("identification", "accuracy", "ssim", "bytes", "mse"), NUMBERS),
+    ),
+)
+def test_what_is_forbidden_holds_exactly_where_what_is_allowed_does_not(
+    groups: list[list[str]], values: dict[str, float]
+) -> None:
+    text = " or ".join(" and ".join(group) for group in groups)
+
+    def at(terms: budget.Terms) -> bool | None:
+        return budget.evaluate(terms, lambda term: term.holds(values[term.metric]))
+
+    assert at(budget.parse(budget.forbidden(text))) is (not at(budget.parse(text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("identification>0.05", r"budget: got 'identification>0.05'; allowed: identification<0.05\. A budget says"),
+        ("accuracy<=0.9", r"allowed: accuracy>=0.9"),
+        ("mse<=0.1", r"allowed: mse>=0.1"),
+        ("identificaton<=0.05", r"budget: got 'identificaton'.*did you mean 'identification'"),
+        ("identification=<5", r"--budget 'identification<=0.05 and accuracy>=0.9'"),
+        ("identification<=5", r"a share from 0 to 1"),
+    ],
+)
+def test_a_budget_on_the_wrong_side_or_misspelt_is_one_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        budget.forbidden(text)

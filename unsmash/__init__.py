@@ -1,9 +1,9 @@
 """unsmash: what a split neural network's smashed data gives away, and what it costs to stop it.
 
 `unsmash.audit(...)` is the main job, `unsmash.sweep(...)` does it for many settings and compares them,
-`unsmash.scan(...)` ranks the places where a network can be cut; `unsmash.attack(run, …)`, `unsmash.score(run, …)` and
-`unsmash.challenge(run, …)` go back to a stored run;
-`unsmash.split.cut(model, at, example)` cuts any torch model in two.
+`unsmash.scan(...)` ranks the places where a network can be cut, `unsmash.advise(...)` searches the cheapest defence
+that meets a budget; `unsmash.attack(run, …)`, `unsmash.score(run, …)` and `unsmash.challenge(run, …)` go back to a
+stored run; `unsmash.split.cut(model, at, example)` cuts any torch model in two.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unsmash.advising import Advised as Advised
+    from unsmash.advising import advise as advise
     from unsmash.auditing import Audit as Audit
     from unsmash.auditing import audit as audit
     from unsmash.challenging import challenge as challenge
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Advised",
     "Audit",
     "Rescored",
     "Scanned",
     "Sweep",
     "__version__",
+    "advise",
     "attack",
     "audit",
     "challenge",
@@ -39,6 +43,8 @@ __all__ = [
 ]
 
 PLACES = {
+    "advise": "advising",
+    "Advised": "advising",
     "audit": "auditing",
     "Audit": "auditing",
     "sweep": "sweeping",

@@ -6,10 +6,11 @@ when an audit fails, so `true` is a leak (or a broken limit), `false` a pass, an
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unsmash.errors import ConfigError
 
@@ -54,6 +55,17 @@ SHARES = (
     "class_recognition",
 )
 
+FEWER = (*(name for name in LEAKAGE if name != "mse"), *CLASSES, "bytes", "latency_ms")
+"""Metrics of which less is better for the owner"""
+
+FORMS = {
+    "fail-if": ("identification>0.05 or ssim>0.4", "METRIC > NUMBER, joined by or / and"),
+    "budget": ("identification<=0.05 and accuracy>=0.9", "METRIC <= NUMBER, joined by and / or"),
+}
+"""For each option that takes an expression, an example and what its terms look like"""
+
+OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
+
 COMPARISON = re.compile(r"\s*([a-z_]+)\s*(<=|>=|<|>)\s*([-+0-9.eE]+)\s*(%?)\s*$")
 
 
@@ -91,14 +103,15 @@ Terms = tuple[tuple[Comparison, ...], ...]
 """`or` over `and`s of comparisons"""
 
 
-def parse(text: str) -> Terms:
-    """Read the expression.
+def parse(text: str, where: str = "fail-if") -> Terms:
+    """Read the expression; `where` is what an error calls it.
 
     Raises:
         ConfigError: naming the part that is not understood, and what is.
     """
     return tuple(
-        tuple(_comparison(part, text) for part in re.split(r"\band\b", group)) for group in re.split(r"\bor\b", text)
+        tuple(_comparison(part, text, where) for part in re.split(r"\band\b", group))
+        for group in re.split(r"\bor\b", text)
     )
 
 
@@ -109,28 +122,50 @@ def identification_limit(text: str) -> float:
     return min(limits, default=1.0)
 
 
-def _comparison(part: str, text: str) -> Comparison:
+def forbidden(allowed: str, where: str = "budget") -> str:
+    """The `--fail-if` that an allowed side means: what is allowed holds exactly where that does not.
+
+    >>> forbidden("identification<=5% and accuracy>=0.9")
+    'identification>0.05 or accuracy<0.9'
+
+    Raises:
+        ConfigError: it cannot be read, or a term allows the bad side, such as `identification>0.05`.
+    """
+    terms = parse(allowed, where)
+    for term in itertools.chain(*terms):
+        if (term.metric in FEWER) != term.operator.startswith("<"):
+            hint = "A budget says what is allowed, --fail-if what is not"
+            raise ConfigError(where, got=str(term), allowed=str(replace(term, operator=_turned(term))), hint=hint)
+    opposite = [[replace(term, operator=OPPOSITE[term.operator]) for term in group] for group in terms]
+    groups = [dict.fromkeys(map(str, picked)) for picked in itertools.product(*opposite)]
+    return " or ".join(dict.fromkeys(" and ".join(group) for group in groups))
+
+
+def _turned(term: Comparison) -> str:
+    return ("<" if term.operator.startswith(">") else ">") + "=" * term.operator.endswith("=")
+
+
+def _comparison(part: str, text: str, where: str) -> Comparison:
     match = COMPARISON.match(part)
-    example = "Write for example --fail-if 'identification>0.05 or ssim>0.4'"
+    sample, form = FORMS[where]
+    example = f"Write for example --{where} '{sample}'"
     if not match:
-        raise ConfigError(
-            "fail-if", got=part.strip() or text, allowed="METRIC > NUMBER, joined by or / and", hint=example
-        )
+        raise ConfigError(where, got=part.strip() or text, allowed=form, hint=example)
     metric, operator, number, percent = match.groups()
     if metric not in LEAKAGE + CLASSES + COST:
-        raise ConfigError("fail-if", got=metric, allowed=LEAKAGE + CLASSES + COST)
+        raise ConfigError(where, got=metric, allowed=LEAKAGE + CLASSES + COST)
     try:
         limit = float(number) / (100 if percent else 1)
     except ValueError:
-        raise ConfigError("fail-if", got=number, allowed="a number", hint=example) from None
+        raise ConfigError(where, got=number, allowed="a number", hint=example) from None
     if not math.isfinite(limit):
-        raise ConfigError("fail-if", got=number, allowed="a finite number", hint=example)
+        raise ConfigError(where, got=number, allowed="a finite number", hint=example)
     if percent and metric not in PERCENT:
         raise ConfigError(
-            "fail-if", got=f"{metric}{operator}{number}%", allowed=f"{metric} without a per cent sign", hint=example
+            where, got=f"{metric}{operator}{number}%", allowed=f"{metric} without a per cent sign", hint=example
         )
     if metric in SHARES and not 0 <= limit <= 1:
-        raise ConfigError("fail-if", got=f"{metric}{operator}{number}", allowed="a share from 0 to 1", hint=example)
+        raise ConfigError(where, got=f"{metric}{operator}{number}", allowed="a share from 0 to 1", hint=example)
     return Comparison(metric, operator, limit)
 
 

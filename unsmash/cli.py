@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unsmash.commands import measuring, reading, revisiting, studies
+from unsmash.commands import advising, measuring, reading, revisiting, studies
 
 app = typer.Typer(
     help="What a split network's smashed data gives away, and what it costs to stop it.",
@@ -38,6 +38,7 @@ def root(
 for one in (
     measuring.audit,
     studies.sweep,
+    advising.advise,
     measuring.scan,
     revisiting.attack,
     revisiting.score,

@@ -5,6 +5,7 @@
                     testing_adversarial_<attack>.tar.gz, for each attack on the network's classes
     OUT/cache/      trained victims, by the hash of what they depend on
     OUT/frontiers/  one folder a sweep: frontier.html  frontier.json  study.yaml
+    OUT/advice/     one folder an advice: advice.html  advice.json  optuna.db
     OUT/scans/      one folder a scan: scan.html  scan.json  experiment.yaml  pictures.safetensors
 
 Knows records only, no torch. Names that begin with a dot are work in progress and never listed.

@@ -64,6 +64,35 @@ def draw(counts: Mapping[str, int], labels: Tensor) -> dict[str, Tensor]:
     return chosen
 
 
+def stand_ins(chosen: Mapping[str, Tensor], labels: Tensor, *, where: str) -> dict[str, Tensor]:
+    """The drawn sets with as many others in the place of victims and val: images of no set first, then of shadow.
+
+    Raises:
+        DataError: shadow would keep less than a quarter of its images.
+    """
+    free = torch.ones(len(labels), dtype=torch.bool)
+    free[torch.cat(list(chosen.values()))] = False
+    shadow = chosen.get("shadow", torch.empty(0, dtype=torch.int64))
+    known = labels >= 0 if (labels >= 0).any() else torch.ones_like(free)
+    sets = dict(chosen)
+    for name in ("victims", "val"):
+        if name not in chosen:
+            continue
+        wanted, open_to_it = len(chosen[name]), (free & known).nonzero().flatten()
+        places = open_to_it[_order(labels[open_to_it], name)][:wanted]
+        own = shadow[known[shadow]]
+        lent = own[_order(labels[own], name)][: wanted - len(places)]
+        shadow = shadow[~torch.isin(shadow, lent)]
+        sets[name] = torch.cat([places, lent])
+        free[places] = False
+        if len(sets[name]) < wanted or ("shadow" in chosen and 4 * len(shadow) < len(chosen["shadow"])):
+            raise DataError(
+                f"{where}: spare=true needs others in the place of {wanted:,} {name}, and shadow's "
+                f"{len(chosen.get('shadow', shadow)):,} images do not reach; set fewer victims and val, or more shadow."
+            )
+    return sets | ({"shadow": shadow} if "shadow" in chosen else {})
+
+
 def _usable(labels: Tensor) -> int:
     """Images that every set may take: the labelled ones, or all where no label is known."""
     return int((labels >= 0).sum()) or len(labels)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from unsmash.component import Component
 from unsmash.data import _contamination, _sampling
@@ -53,6 +53,16 @@ class Data(Component):
 
     duplicates: Literal["stop", "drop"] = "drop"
     """What an image in two sets means: `stop` refuses the data, `drop` keeps it in the first set and says so"""
+
+    spare: bool = False
+    """Leave victims and val untouched and take others, mostly of shadow, in their place: for choosing among settings,
+    which are then measured on those left"""
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `spare` where it is not asked for: it says nothing then, and no known run's id changes for it."""
+        plain: dict[str, Any] = handler(self)
+        return plain if self.spare else {name: value for name, value in plain.items() if name != "spare"}
 
     @abstractmethod
     def pools(self, root: Path) -> Pools:
@@ -116,7 +126,10 @@ class Data(Component):
             sizes = _sampling.sizes(
                 wants, pool.labels, where=f"{self.kind}, part {part}" if len(parts) > 1 else self.kind
             )
-            drawn |= {name: pool.take(places) for name, places in _sampling.draw(sizes, pool.labels).items()}
+            chosen = _sampling.draw(sizes, pool.labels)
+            if self.spare:
+                chosen = _sampling.stand_ins(chosen, pool.labels, where=self.kind)
+            drawn |= {name: pool.take(places) for name, places in chosen.items()}
         return drawn
 
 

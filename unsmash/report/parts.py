@@ -355,6 +355,29 @@ class FrontierPage:
 
 
 @dataclass(frozen=True)
+class AdvicePage:
+    """A whole page on a search and its re-test."""
+
+    word: Word
+    pill: str
+    title: str
+    crumb: str
+    run_id: str
+    headline: str
+    lines: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    chart: Section
+    columns: tuple[str, ...]
+    measured: tuple[Setting, ...]
+    ended: tuple[Setting, ...]
+    retests: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...]
+    """Name, address of its report, what came of it, and its figures"""
+    edges: Section
+    reproduce: Section
+    records: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Strip:
     """The same few victims at every cut, or only their ranks when pictures are left out."""
 

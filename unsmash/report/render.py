@@ -12,9 +12,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from unsmash.advice_record import Advice
 from unsmash.frontier_record import Frontier
 from unsmash.records import Run
 from unsmash.report import curve_chart, drawings, frontier_chart, scan_chart, tiles
+from unsmash.report.advice import compose as compose_advice
+from unsmash.report.advice import drawn
 from unsmash.report.frontier import compose
 from unsmash.report.parts import Report
 from unsmash.report.scan import compose as compose_scan
@@ -36,6 +39,14 @@ def render_frontier(frontier: Frontier) -> str:
     drawings = frontier_chart.drawings(frontier, f"{page.chart.heading}. The table below holds every number.")
     shown = drawings if all(drawings) else ()
     return _environment().get_template("frontier.html").render(report=page, drawings=shown)
+
+
+def render_advice(advice: Advice) -> str:
+    """The advice as one self-contained HTML page; the same record gives the same bytes."""
+    page = compose_advice(advice)
+    drawings = frontier_chart.drawings(drawn(advice), f"{page.chart.heading}. The tables below hold every number.")
+    shown = drawings if all(drawings) else ()
+    return _environment().get_template("advice.html").render(report=page, drawings=shown)
 
 
 def render_scan(scan: Scan, folder: Path | None = None, *, images: bool = True) -> str:

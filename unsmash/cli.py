@@ -46,6 +46,7 @@ for one in (
     reading.report,
     reading.ls,
     reading.show,
+    reading.export,
     reading.kinds,
 ):
     app.command()(one)

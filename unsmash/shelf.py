@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unsmash import report
 from unsmash.errors import ConfigError
 from unsmash.frontier_record import Frontier
+from unsmash.index import summaries
 from unsmash.judge import judge
 from unsmash.records import Result, Run
 from unsmash.report.parts import Setting
@@ -18,6 +19,12 @@ from unsmash.store import REPORT, RUN, VERDICT, Store, write_record
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+COLUMNS = (
+    *("id", "verdict", "data", "model", "at", "defences", "seed"),
+    *("identification", "attack", "accuracy", "seconds", "started"),
+)
+"""What a row of the list says of a run"""
 
 
 def locate(run: str, out: Path) -> tuple[Store, str]:
@@ -35,29 +42,7 @@ def locate(run: str, out: Path) -> tuple[Store, str]:
 
 def rows(out: Path) -> list[dict[str, Any]]:
     """One row a run, oldest first."""
-    store = Store(out)
-    return [_row(store, run) for run in store.runs()]
-
-
-def _row(store: Store, run: Run) -> dict[str, Any]:
-    attacks = [result for result in run.of_role("attack") if "identification" in result.scores]
-    best = max(attacks, key=lambda result: result.scores["identification"].mean, default=None)
-    verdict = store.verdict(run.id)
-    split = run.split
-    return {
-        "id": run.id,
-        "verdict": "failed" if run.failure else (verdict.word if verdict else judge([run], run.budget).word),
-        "data": run.experiment.get("data", {}).get("kind", ""),
-        "model": split.model if split else run.experiment.get("model", {}).get("kind", ""),
-        "at": run.experiment.get("at", ""),
-        "defences": list(split.defences) if split else [],
-        "seed": run.seed,
-        "identification": best.scores["identification"].mean if best else None,
-        "attack": best.name if best else None,
-        "accuracy": run.utility.accuracy.mean if run.utility and run.utility.accuracy else None,
-        "seconds": run.seconds.get("total"),
-        "started": run.started,
-    }
+    return [{name: getattr(one, name) for name in COLUMNS} for one in summaries(Store(out))]
 
 
 def print_rows(rows: Sequence[dict[str, Any]], out: Path) -> None:

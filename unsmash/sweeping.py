@@ -24,6 +24,7 @@ from unsmash.frontier_record import About, Frontier
 from unsmash.jobs import Prepared, prepare
 from unsmash.lab import Lab
 from unsmash.store import Store, write_record, write_text
+from unsmash.studies import FOLDER, PAGE, RECORD, STUDY
 from unsmash.study_progress import Entries
 from unsmash.variants import Plan
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 WHERE = ("device", "root", "allow_contamination", "again", "track", "on", "depot", "cpus", "gpus", "only", "limit")
 """What `conduct` takes that is no setting of the study: where, how, and how much of it"""
-
-FOLDER, PAGE, RECORD, STUDY = "frontiers", "frontier.html", "frontier.json", "study.yaml"
 
 
 @dataclass(frozen=True)

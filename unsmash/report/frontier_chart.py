@@ -174,6 +174,7 @@ def _filled(row: Row, x: float, y: float) -> str:
         f"{row.name}: {percent(share.mean)} identified ({span(share.low, share.high)}) by {row.attack.attack},"
         f" accuracy {percent(row.accuracy.mean)}{lost}"
     )
+    told += f"; {'run' if len(row.runs) == 1 else 'runs'} {', '.join(row.runs)}" if row.runs else ""
     if row.doubt:
         return f'<g class="doubt" {where}><circle r="6.5"/>{_title(f"{told}; not counted: {row.doubt}")}</g>'
     return f'<g class="mk {row.word}" {where}><circle r="7"/>{SIGNS[row.word]}{_title(told)}</g>'

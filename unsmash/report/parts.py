@@ -305,6 +305,38 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """The same few victims in every line, or only their ranks when pictures are left out."""
+
+    heading: str
+    lede: str
+    rows: tuple[tuple[str, str, tuple[Tile, ...]], ...]
+    """Name, note and a tile for each victim"""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """How far one setting moves two figures."""
+
+    name: str
+    note: str
+    identified: tuple[str, float]
+    """What is written, and the bar's length as a share of the longest"""
+    accuracy: tuple[str, float]
+    clear: bool
+    """More than its intervals would give"""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Which setting matters."""
+
+    heading: str
+    lede: str
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True)
 class FrontierPage:
     """A whole page on the variants of one study."""
 
@@ -321,20 +353,13 @@ class FrontierPage:
     columns: tuple[str, ...]
     settings: tuple[Setting, ...]
     caption: str
+    sensitivity: Bars | None
+    """None where no setting varies alone"""
+    strips: tuple[Strip, ...]
     methods: tuple[Shielding, ...]
     edges: Section
     reproduce: Section
     records: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Strip:
-    """The same few victims at every cut, or only their ranks when pictures are left out."""
-
-    heading: str
-    lede: str
-    rows: tuple[tuple[str, str, tuple[Tile, ...]], ...]
-    """Name, note and a tile for each victim"""
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ def render(report: Report) -> str:
     return _environment().get_template(page).render(report=report, body=report.body)
 
 
-def render_frontier(frontier: Frontier) -> str:
-    """The frontier as one self-contained HTML page; the same record gives the same bytes."""
-    page = compose(frontier)
+def render_frontier(frontier: Frontier, home: Path | None = None, *, images: bool = True) -> str:
+    """The frontier as one self-contained HTML page; `home` is the folder of its runs. Same records, same bytes."""
+    page = compose(frontier, home, images=images)
     drawings = frontier_chart.drawings(frontier, f"{page.chart.heading}. The table below holds every number.")
     shown = drawings if all(drawings) else ()
     return _environment().get_template("frontier.html").render(report=page, drawings=shown)

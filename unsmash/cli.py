@@ -38,6 +38,7 @@ def root(
 for one in (
     measuring.audit,
     studies.sweep,
+    studies.compare,
     measuring.scan,
     revisiting.attack,
     revisiting.score,

@@ -16,6 +16,7 @@ from unsmash.records import Result, Run
 from unsmash.report.parts import Setting
 from unsmash.scan_record import Scan
 from unsmash.store import REPORT, RUN, VERDICT, Store, write_record
+from unsmash.study_difference import Difference
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -118,7 +119,17 @@ def print_frontier(frontier: Frontier) -> None:
     console.print(headline(frontier), markup=False, style="bold")
 
 
-def _tabled(first: str, columns: Sequence[str], lines: Sequence[Setting]) -> Console:
+def print_difference(found: Difference) -> None:
+    """Two studies' rows side by side, and the finding."""
+    from unsmash.report.compare import COLUMNS, headline, rows
+
+    console = _tabled("setting", COLUMNS, rows(found), notes=True)
+    for line in found.warnings:
+        console.print(line.replace("`", ""), markup=False, soft_wrap=True)
+    console.print(headline(found), markup=False, style="bold")
+
+
+def _tabled(first: str, columns: Sequence[str], lines: Sequence[Setting], *, notes: bool = False) -> Console:
     """Print a page's table; the console it was printed on."""
     from rich import box
     from rich.console import Console
@@ -131,7 +142,10 @@ def _tabled(first: str, columns: Sequence[str], lines: Sequence[Setting]) -> Con
     for title in columns:
         table.add_column(title.lower(), justify="right", overflow="fold", no_wrap=title == "Verdict")
     for line in lines:
-        table.add_row(escape(f"{line.name} *" if line.front else line.name), *(value for value, _ in line.cells))
+        table.add_row(
+            escape(f"{line.name} *" if line.front else line.name),
+            *(f"{value}\n{note}" if notes and note else value for value, note in line.cells),
+        )
     console.print(table)
     return console
 

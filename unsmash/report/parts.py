@@ -363,6 +363,24 @@ class FrontierPage:
 
 
 @dataclass(frozen=True)
+class ComparePage:
+    """A whole page on two studies."""
+
+    word: Word
+    pill: str
+    title: str
+    crumb: str
+    run_id: str
+    headline: str
+    lines: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    columns: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    reproduce: Section
+    records: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class ScanPage:
     """A whole page on the cuts of one network."""
 

@@ -14,13 +14,14 @@ from markupsafe import Markup, escape
 
 from unsmash.frontier_record import Frontier
 from unsmash.records import Run
-from unsmash.report import curve_chart, drawings, frontier_chart, scan_chart, tiles
+from unsmash.report import compare, curve_chart, drawings, frontier_chart, scan_chart, tiles
 from unsmash.report.frontier import compose
 from unsmash.report.parts import Report
 from unsmash.report.scan import compose as compose_scan
 from unsmash.report.summarise import summarise
 from unsmash.report.words import THIN
 from unsmash.scan_record import Scan
+from unsmash.study_difference import Difference
 from unsmash.verdicts import Verdict
 
 
@@ -36,6 +37,13 @@ def render_frontier(frontier: Frontier, home: Path | None = None, *, images: boo
     drawings = frontier_chart.drawings(frontier, f"{page.chart.heading}. The table below holds every number.")
     shown = drawings if all(drawings) else ()
     return _environment().get_template("frontier.html").render(report=page, drawings=shown)
+
+
+def render_comparison(difference: Difference) -> str:
+    """Two studies as one self-contained HTML page; the same records give the same bytes."""
+    page = compare.compose(difference)
+    drawn = compare.drawings(difference, f"{page.headline.replace('**', '')} The table below holds every number.")
+    return _environment().get_template("compare.html").render(report=page, drawings=drawn)
 
 
 def render_scan(scan: Scan, folder: Path | None = None, *, images: bool = True) -> str:

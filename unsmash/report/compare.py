@@ -186,7 +186,11 @@ def _chart(difference: Difference, sheet: Sheet, label: str) -> Markup:
             if row.front:
                 parts.append(f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="10"/>')
             labels.block(x, y, 7)
+    named: set[str] = set()
     for row, (accuracy, share) in (spot for side in reversed(spots) for spot in side if spot[0].front):
+        if row.name in named:
+            continue  # the line from the one to the other says which it is
+        named.add(row.name)
         text = row.name if len(row.name) <= sheet.longest else f"{row.name[: sheet.longest - 1]}…"
         labels.write(scales.x(accuracy), scales.y(share), text, "b", away=14)
     name = "dk" if sheet is WIDE else "ph"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,11 +114,14 @@ def test_settings_that_vary_are_kept_in_the_record_and_old_records_read() -> Non
     assert {path for row in frontier.rows for path in row.settings} == {"at", "defences.0.scale"}
     assert len({row.experiment for row in frontier.rows}) == 6
     old = replace(frontier, rows=tuple(replace(row, settings={}, experiment="") for row in frontier.rows))
-    assert "matters-h" not in render_frontier(replace(old, rows=old.rows[:1]))
+    assert "matters-h" not in render_frontier(old)
 
 
 def test_groups_hold_rows_that_differ_in_one_setting_only() -> None:
-    rows = [Row(f"{a}{b}", "leaks", settings={"a": a, "b": b}) for a, b in itertools.product((1, 2), (3, 4, 5))]
+    rows = [
+        Row(f"{a}{b}", "leaks", settings={"a": a, "b": b}, experiment=f"{a}{b}")
+        for a, b in itertools.product((1, 2), (3, 4, 5))
+    ]
     for path, other, size in (("a", "b", 2), ("b", "a", 3)):
         for group in groups(rows, path):
             assert len(group) == size
@@ -133,8 +137,8 @@ def test_guesses_along_a_number_are_those_of_the_same_victims(tmp_path: Path) ->
     assert [line.one("b").text for line in lines] == ["Original", "scale 1", "scale 4"]
     for line in lines:
         alts = [image.attributes["alt"] for image in line.all("img")]
-        assert [next(word for word in alt.replace(":", " ").replace(",", " ").split() if word.isdigit() and word in "2357")
-                for alt in alts] == ["3", "5", "7", "2"]  # fmt: skip
+        seen = [re.search(r"[Vv]ictim (\d+)", alt) for alt in alts]
+        assert [found and found[1] for found in seen] == ["3", "5", "7", "2"]
     assert "4 private originals" in root.text
     hidden = page.read(render_frontier(frontier, tmp_path, images=False))
     assert not hidden.one("section", id="see").all("img")

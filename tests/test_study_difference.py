@@ -47,7 +47,7 @@ def test_rows_go_together_by_name_else_by_experiment() -> None:
 def test_a_study_does_not_differ_from_itself() -> None:
     found = difference(first(), first())
     assert len(found.pairs) == len(ROWS)
-    assert not (found.vanished or found.new or found.warnings)
+    assert (found.vanished, found.new, found.warnings) == ((), (), ())
     assert {pair.identified for pair in found.pairs} == {"not shown"}
     assert headline(found).startswith("No difference is shown")
 

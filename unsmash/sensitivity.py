@@ -37,7 +37,9 @@ def effects(frontier: Frontier) -> tuple[Effect, ...]:
 
 
 def paths(frontier: Frontier) -> list[str]:
-    """Settings that vary, and `defences` as a whole where their kinds do."""
+    """Settings that vary, and `defences` as a whole where their kinds do; none where an older record does not say."""
+    if not all(row.experiment for row in frontier.rows):
+        return []
     names = list(dict.fromkeys(path for row in frontier.rows for path in row.settings))
     kinds = {json.dumps([one.get("kind") for one in row.defences]) for row in frontier.rows}
     return [*([DEFENCES] if len(kinds) > 1 else []), *(path for path in names if not path.endswith(".kind"))]

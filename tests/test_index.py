@@ -49,7 +49,12 @@ def truth(store: Store) -> list[Summary]:
 def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     read: list[int] = []
     real = index.load_figures
-    monkeypatch.setattr(index, "load_figures", lambda text: (read.append(1), real(text))[1])
+
+    def counted(text: str) -> Run:
+        read.append(1)
+        return real(text)
+
+    monkeypatch.setattr(index, "load_figures", counted)
     return read
 
 

@@ -87,7 +87,7 @@ def test_what_proved_nothing_is_left_out() -> None:
 
 
 def test_small_differences_are_not_said_to_matter() -> None:
-    same = [(f"laplace {scale}", [{"kind": "laplace", "scale": scale}], 95.0, hits, 490, 0, 2000, {})
+    same: list[Any] = [(f"laplace {scale}", [{"kind": "laplace", "scale": scale}], 95.0, hits, 490, 0, 2000, {})
             for scale, hits in ((1.0, 100), (1.1, 104))]  # fmt: skip
     frontier = sweeps.study(sweeps.entries(same))
     (one,) = effects(frontier)

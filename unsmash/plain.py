@@ -28,7 +28,7 @@ def build(kind: type[T], raw: Any) -> T:
     """
     if not isinstance(raw, dict):
         raise RecordError(f"{kind.__name__} cannot be read: a mapping should stand there, not {type(raw).__name__}")
-    hints = _hints(kind)
+    hints: dict[str, Any] = _hints(kind)  # type: ignore[arg-type]
     unknown = set(raw) - set(hints)
     if unknown:
         raise RecordError(f"{kind.__name__} has no field {sorted(unknown)[0]!r}; was it written by a newer unsmash?")

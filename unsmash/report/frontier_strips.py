@@ -31,7 +31,7 @@ def strips(frontier: Frontier, home: Path | None, *, images: bool = True) -> tup
     """A strip for each number that varies alone; none without the folder of runs or their records."""
     if home is None:
         return ()
-    made = []
+    made: list[Strip] = []
     for path in paths(frontier):
         rows = _line_of(frontier, path)
         if rows and len(made) < MOST:

@@ -27,10 +27,11 @@ def compose(difference: Difference) -> ComparePage:
     """Everything the page will say."""
     first, second = difference.first, difference.second
     shown = [pair for pair in difference.pairs if pair.identified in ("higher", "lower")]
+    known = sum(pair.identified != "unknown" for pair in difference.pairs)
     what = f"{_name(first)} and {_name(second)}"
     return ComparePage(
         word="inconclusive",
-        pill=f"{whole(len(shown))} of {whole(len(difference.pairs))} differ",
+        pill=f"{whole(len(shown))} of {whole(known)} differ",
         title=f"{what} · unsmash compare",
         crumb=f"Compare · {what}",
         run_id=f"{first.id} {second.id}",

@@ -84,7 +84,9 @@ def test_a_row_holds_the_runs_numbers() -> None:
     one = measured(bounds=bounds)
     (row,) = study(entry("laplace", one, report="../../laplace0/report.html")).rows
     decoder = one.result("decoder").scores["identification"]
-    assert row.attack == Reached(Share(decoder.mean, decoder.low, decoder.high, 100), "Decoder", "Title of query", 1)
+    assert row.attack == Reached(
+        Share(decoder.mean, decoder.low, decoder.high, 100), "Decoder", "Title of query", 1, "decoder"
+    )
     assert row.gallery is not None
     assert row.gallery.share.mean == 0.6
     assert row.repeats is not None

@@ -3,7 +3,8 @@
 `unsmash.audit(...)` is the main job, `unsmash.sweep(...)` does it for many settings and compares them,
 `unsmash.scan(...)` ranks the places where a network can be cut, `unsmash.advise(...)` searches the cheapest defence
 that meets a budget; `unsmash.attack(run, …)`, `unsmash.score(run, …)` and `unsmash.challenge(run, …)` go back to a
-stored run; `unsmash.split.cut(model, at, example)` cuts any torch model in two.
+stored run; `unsmash.runs("runs")` is all that was measured, as a data frame;
+`unsmash.split.cut(model, at, example)` cuts any torch model in two.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from unsmash.scanning import scan as scan
     from unsmash.sweeping import Sweep as Sweep
     from unsmash.sweeping import sweep as sweep
+    from unsmash.table import runs as runs
 
 __version__ = "0.1.0"
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "attack",
     "audit",
     "challenge",
+    "runs",
     "scan",
     "score",
     "sweep",
@@ -55,6 +58,7 @@ PLACES = {
     "score": "rescoring",
     "Rescored": "rescoring",
     "challenge": "challenging",
+    "runs": "table",
 }
 """Module of each main job"""
 

@@ -38,6 +38,7 @@ def root(
 for one in (
     measuring.audit,
     studies.sweep,
+    studies.compare,
     advising.advise,
     measuring.scan,
     revisiting.attack,
@@ -47,6 +48,7 @@ for one in (
     reading.report,
     reading.ls,
     reading.show,
+    reading.export,
     reading.kinds,
 ):
     app.command()(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from unsmash.frontier_record import (
     price,
 )
 from unsmash.records import Failure, Run, ThreatRecord
+from unsmash.varied import flat, varied
 from unsmash.verdicts import Verdict, Word
 
 
@@ -52,7 +54,12 @@ def frontier(
     """The record of a study whose variants came back so."""
     terms = [term for group in budgets.parse(budget) for term in group]
     chosen = _chosen(terms)
-    rows = [row(entry, budget) for entry in entries]
+    settings = [flat(entry.experiment) for entry in entries]
+    paths = varied(settings)
+    rows = [
+        replace(row(entry, budget), settings={path: one[path] for path in paths if path in one})
+        for entry, one in zip(entries, settings, strict=True)
+    ]
     best = front(rows, chosen)
     rows = [replace(row, front=place in best) for place, row in enumerate(rows)]
     order = sorted(range(len(rows)), key=lambda place: (price(rows[place]), place))
@@ -95,6 +102,7 @@ def row(entry: Entry, budget: str) -> Row:
     """One variant's row, judged against a budget; whether it is on the front is left open."""
     defences = tuple(dict(defence) for defence in entry.experiment.get("defences", ()))
     base = Row(entry.name, "failed", defences, tuple(run.id for run in entry.runs), entry.report, seconds=entry.seconds)
+    base = replace(base, experiment=_digest(entry.experiment))
     runs = [run for run in entry.runs if run.failure is None]
     failure = entry.failure or next((run.failure for run in entry.runs if run.failure), None)
     if failure is not None or not runs:
@@ -140,7 +148,7 @@ def _strongest(runs: Sequence[Run], threats: Sequence[ThreatRecord]) -> Reached 
     for threat in threats:
         one = judge.strongest(runs, judge.valid(runs, threat.name), "identification")
         if one is not None and (best is None or one.mean > best.share.mean):
-            best = Reached(_share(one), runs[0].result(one.name).title, threat.title, _messages(threat))
+            best = Reached(_share(one), runs[0].result(one.name).title, threat.title, _messages(threat), one.name)
     return best
 
 
@@ -221,6 +229,12 @@ def _blanked(experiment: dict[str, Any], index: int, setting: str) -> str:
     defences[index][setting] = None
     rest = {key: value for key, value in experiment.items() if key not in ("defences", "seed")}
     return json.dumps([rest, defences, index, setting], sort_keys=True)
+
+
+def _digest(experiment: dict[str, Any]) -> str:
+    """What an experiment is known by, whatever its seed."""
+    plain = {key: value for key, value in experiment.items() if key != "seed"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _stack(defences: Iterable[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from unsmash.errors import RecordError
@@ -46,6 +46,8 @@ class Reached:
     """Title of the adversary"""
     messages: int = 1
     """Releases of one image, or moved frames of it, that it sees"""
+    name: str = ""
+    """Name of the attack's result in the runs"""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,10 @@ class Row:
     front: bool = False
     """No other row that counts is as accurate and identified as little, and better in one of the two"""
     failure: Failure | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What differs between the study's rows, by dotted path"""
+    experiment: str = ""
+    """Digest of the experiment without its seed: the same in every study that has it"""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -27,7 +28,7 @@ def build(kind: type[T], raw: Any) -> T:
     """
     if not isinstance(raw, dict):
         raise RecordError(f"{kind.__name__} cannot be read: a mapping should stand there, not {type(raw).__name__}")
-    hints = get_type_hints(kind)
+    hints: dict[str, Any] = _hints(kind)  # type: ignore[arg-type]
     unknown = set(raw) - set(hints)
     if unknown:
         raise RecordError(f"{kind.__name__} has no field {sorted(unknown)[0]!r}; was it written by a newer unsmash?")
@@ -35,6 +36,12 @@ def build(kind: type[T], raw: Any) -> T:
         return kind(**{name: _restore(hints[name], value) for name, value in raw.items()})
     except (TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"{kind.__name__} cannot be read: {error}") from None
+
+
+@functools.cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    # written as text in every module: to read them takes longer than all else that building a record does
+    return get_type_hints(kind)
 
 
 def not_json(word: str) -> float:

@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Any
 from unsmash import report
 from unsmash.errors import ConfigError
 from unsmash.frontier_record import Frontier
+from unsmash.index import summaries
 from unsmash.judge import judge
 from unsmash.records import Result, Run
-from unsmash.report.parts import Setting
+from unsmash.report.page_parts import Setting
 from unsmash.scan_record import Scan
 from unsmash.store import REPORT, RUN, VERDICT, Store, write_record
+from unsmash.study_difference import Difference
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+COLUMNS = (
+    *("id", "verdict", "data", "model", "at", "defences", "seed"),
+    *("identification", "attack", "accuracy", "seconds", "started"),
+)
+"""What a row of the list says of a run"""
 
 
 def locate(run: str, out: Path) -> tuple[Store, str]:
@@ -35,29 +43,7 @@ def locate(run: str, out: Path) -> tuple[Store, str]:
 
 def rows(out: Path) -> list[dict[str, Any]]:
     """One row a run, oldest first."""
-    store = Store(out)
-    return [_row(store, run) for run in store.runs()]
-
-
-def _row(store: Store, run: Run) -> dict[str, Any]:
-    attacks = [result for result in run.of_role("attack") if "identification" in result.scores]
-    best = max(attacks, key=lambda result: result.scores["identification"].mean, default=None)
-    verdict = store.verdict(run.id)
-    split = run.split
-    return {
-        "id": run.id,
-        "verdict": "failed" if run.failure else (verdict.word if verdict else judge([run], run.budget).word),
-        "data": run.experiment.get("data", {}).get("kind", ""),
-        "model": split.model if split else run.experiment.get("model", {}).get("kind", ""),
-        "at": run.experiment.get("at", ""),
-        "defences": list(split.defences) if split else [],
-        "seed": run.seed,
-        "identification": best.scores["identification"].mean if best else None,
-        "attack": best.name if best else None,
-        "accuracy": run.utility.accuracy.mean if run.utility and run.utility.accuracy else None,
-        "seconds": run.seconds.get("total"),
-        "started": run.started,
-    }
+    return [{name: getattr(one, name) for name in COLUMNS} for one in summaries(Store(out))]
 
 
 def print_rows(rows: Sequence[dict[str, Any]], out: Path) -> None:
@@ -133,7 +119,17 @@ def print_frontier(frontier: Frontier) -> None:
     console.print(headline(frontier), markup=False, style="bold")
 
 
-def _tabled(first: str, columns: Sequence[str], lines: Sequence[Setting]) -> Console:
+def print_difference(found: Difference) -> None:
+    """Two studies' rows side by side, and the finding."""
+    from unsmash.report.compare import COLUMNS, headline, rows
+
+    console = _tabled("setting", COLUMNS, rows(found), notes=True)
+    for line in found.warnings:
+        console.print(line.replace("`", ""), markup=False, soft_wrap=True)
+    console.print(headline(found), markup=False, style="bold")
+
+
+def _tabled(first: str, columns: Sequence[str], lines: Sequence[Setting], *, notes: bool = False) -> Console:
     """Print a page's table; the console it was printed on."""
     from rich import box
     from rich.console import Console
@@ -146,7 +142,10 @@ def _tabled(first: str, columns: Sequence[str], lines: Sequence[Setting]) -> Con
     for title in columns:
         table.add_column(title.lower(), justify="right", overflow="fold", no_wrap=title == "Verdict")
     for line in lines:
-        table.add_row(escape(f"{line.name} *" if line.front else line.name), *(value for value, _ in line.cells))
+        table.add_row(
+            escape(f"{line.name} *" if line.front else line.name),
+            *(f"{value}\n{note}" if notes and note else value for value, note in line.cells),
+        )
     console.print(table)
     return console
 

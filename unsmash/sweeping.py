@@ -24,6 +24,7 @@ from unsmash.frontier_record import About, Frontier
 from unsmash.jobs import Prepared, prepare
 from unsmash.lab import Lab
 from unsmash.store import Store, write_record, write_text
+from unsmash.studies import FOLDER, PAGE, RECORD, STUDY
 from unsmash.study_progress import Entries
 from unsmash.variants import Plan
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 WHERE = ("device", "root", "allow_contamination", "again", "track", "on", "depot", "cpus", "gpus", "only", "limit")
 """What `conduct` takes that is no setting of the study: where, how, and how much of it"""
-
-FOLDER, PAGE, RECORD, STUDY = "frontiers", "frontier.html", "frontier.json", "study.yaml"
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def conduct(
             executor.stop()
         with lab.stage("frontier"):
             left = len(plan.variants) - len(ready.plan.variants)
-            found = _write(ready.plan, entries.ordered(), raw, out, command, left)
+            found = _write(ready.plan, entries.ordered(), raw, out, command, left, images)
         mirror.finished(found.folder)
     return found
 
@@ -210,7 +209,9 @@ def _threads(workers: int) -> int:
     return max(1, min(torch.get_num_threads(), execute.cores()) // workers)
 
 
-def _write(plan: Plan, entries: Sequence[Entry], raw: Mapping[str, Any], out: Path, command: str, left: int) -> Sweep:
+def _write(
+    plan: Plan, entries: Sequence[Entry], raw: Mapping[str, Any], out: Path, command: str, left: int, images: bool
+) -> Sweep:
     """The frontier's folder, whole or not at all."""
     made = frontier(
         entries, id=plan.id, name=plan.name, budget=plan.budget, seeds=plan.seeds, defences=_about(plan),
@@ -220,7 +221,7 @@ def _write(plan: Plan, entries: Sequence[Entry], raw: Mapping[str, Any], out: Pa
     with store.writing(plan.id) as folder:
         write_text(folder / STUDY, yaml.safe_dump(_plain(raw), sort_keys=False, allow_unicode=True))
         write_record(folder / RECORD, made)
-        write_text(folder / PAGE, report.render_frontier(made))
+        write_text(folder / PAGE, report.render_frontier(made, out, images=images))
     return Sweep(made, store.folder(plan.id), left)
 
 

@@ -59,6 +59,19 @@ def ls(out: Out = Path("runs"), json_: JsonOption = False) -> None:
         shelf.print_rows(rows, out)
 
 
+def export(
+    target: Annotated[Path, typer.Option("--to", help="The file to write: table.csv or table.parquet.")],
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Run ids, folders of runs, or a study; all runs where none are named.")
+    ] = None,
+    out: Out = Path("runs"),
+) -> None:
+    """Write stored runs as one table: a row for each run, result and metric."""
+    from unsmash import table
+
+    typer.echo(f"{target}: {table.export(runs or (), out, target):,} rows")
+
+
 def show(
     run: RunArgument,
     out: Out = Path("runs"),

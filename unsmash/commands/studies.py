@@ -138,3 +138,22 @@ def _tell_forecast(told: Forecast, workers: int, *, as_json: bool) -> None:
         )
     elif told.runs:
         typer.echo("How long is not known: the probe did not finish.")
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="A study: its id, name or folder.")],
+    second: Annotated[str, typer.Argument(help="The study to hold against it.")],
+    out: Out = Path("runs"),
+    target: Annotated[Path, typer.Option("--to", help="The HTML page to write.")] = Path("compare.html"),
+) -> None:
+    """Hold one study against another: what each setting gives away and costs in both, on one page."""
+    from unsmash import report, shelf, studies
+    from unsmash.store import write_text
+    from unsmash.study_difference import difference
+
+    found = difference(studies.find(first, out)[0], studies.find(second, out)[0])
+    page = report.render_comparison(found)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_text(target, page)
+    shelf.print_difference(found)
+    typer.echo(f"Page: {target}")

@@ -10,7 +10,7 @@ from unsmash.frontier_record import Frontier
 from unsmash.gate.cases import audited
 from unsmash.records import Run
 from unsmash.report import frontier_findings, frontier_table, scan_findings, scan_table
-from unsmash.report.parts import Setting
+from unsmash.report.page_parts import Setting
 from unsmash.report.words import compact, duration, milliseconds, percent, plural, span, whole
 from unsmash.scan_record import Scan
 from unsmash.verdicts import AdversaryVerdict, Verdict

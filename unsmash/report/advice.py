@@ -8,7 +8,8 @@ from unsmash.frontier_record import Frontier, Row
 from unsmash.plain import dumps
 from unsmash.report.advice_findings import headline, lines
 from unsmash.report.advice_table import COLUMNS, REACHED, ended, measured
-from unsmash.report.parts import AdvicePage, Fact, Section
+from unsmash.report.page_parts import AdvicePage
+from unsmash.report.parts import Fact, Section
 from unsmash.report.words import bold_count, duration, listed, percent, plural, spell, whole
 from unsmash.verdicts import Word
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unsmash.advice_record import Advice, Trial, candidates, price
 from unsmash.frontier_record import Reached, Share
-from unsmash.report.parts import Setting
+from unsmash.report.page_parts import Setting
 from unsmash.report.words import MINUS, compact, duration, percent, span, whole
 
 COLUMNS = (

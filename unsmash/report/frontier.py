@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from unsmash.frontier_record import Frontier, found
 from unsmash.plain import dumps
 from unsmash.report.defences import COSTS
 from unsmash.report.frontier_findings import chart_heading, count_of, finished, headline, lines, share_of
+from unsmash.report.frontier_strips import strips
 from unsmash.report.frontier_table import COLUMNS, caption, settings
-from unsmash.report.parts import Fact, FrontierPage, Section, Shielding
+from unsmash.report.page_parts import FrontierPage
+from unsmash.report.parts import Fact, Section, Shielding
+from unsmash.report.sensitivity import sensitivity
 from unsmash.report.words import THIN, bold_count, duration, listed, percent, plural, spell, whole
 from unsmash.verdicts import Word
 
 KINDS = (("passes", "pass"), ("leaks", "leak"), ("inconclusive", "without a verdict"), ("failed", "did not finish"))
 
 
-def compose(frontier: Frontier) -> FrontierPage:
-    """Everything the page will say."""
+def compose(frontier: Frontier, home: Path | None = None, *, images: bool = True) -> FrontierPage:
+    """Everything the page will say; guesses come from the folder of runs, unless pictures are left out."""
     word, pill = _outcome(frontier)
     return FrontierPage(
         word=word,
@@ -30,6 +35,8 @@ def compose(frontier: Frontier) -> FrontierPage:
         columns=COLUMNS,
         settings=settings(frontier),
         caption=caption(frontier),
+        sensitivity=sensitivity(frontier),
+        strips=strips(frontier, home, images=images),
         methods=tuple(_method(frontier, place) for place in range(len(frontier.defences))),
         edges=_edges(frontier),
         reproduce=_reproduce(frontier),

@@ -39,7 +39,7 @@ def chart(frontier: Frontier, sheet: Sheet, label: str) -> Markup:
     marks = [mark for row in rows for mark in _marks(row, frontier.ceiling(row), scales, labels, several=several)]
     curves = [part for curve in frontier.curves for part in _curve(curve, frontier, scales, labels)]
     bar = [*_bar(frontier, scales, labels)]
-    parts = [*_axes(frontier, scales), *_limit(frontier, scales, labels), *curves, *marks, *bar]
+    parts = [*axes(frontier, scales), *_limit(frontier, scales, labels), *curves, *marks, *bar]
     _name(frontier, scales, labels)
     name = "dk" if sheet is WIDE else "ph"
     return Markup(
@@ -79,7 +79,8 @@ def _scales(frontier: Frontier, sheet: Sheet) -> Scales | None:
     return Scales(sheet, best, min(*accuracies, best - WIDEST), 0.25 if max(shares) < LOW else 1.0)
 
 
-def _axes(frontier: Frontier, scales: Scales) -> Iterator[str]:
+def axes(frontier: Frontier, scales: Scales) -> Iterator[str]:
+    """Both axes with their ticks and titles."""
     sheet = scales.sheet
     shares = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1) if scales.most == 1 else (0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25)
     for share in shares:
@@ -174,6 +175,7 @@ def _filled(row: Row, x: float, y: float) -> str:
         f"{row.name}: {percent(share.mean)} identified ({span(share.low, share.high)}) by {row.attack.attack},"
         f" accuracy {percent(row.accuracy.mean)}{lost}"
     )
+    told += f"; {'run' if len(row.runs) == 1 else 'runs'} {', '.join(row.runs)}" if row.runs else ""
     if row.doubt:
         return f'<g class="doubt" {where}><circle r="6.5"/>{_title(f"{told}; not counted: {row.doubt}")}</g>'
     return f'<g class="mk {row.word}" {where}><circle r="7"/>{SIGNS[row.word]}{_title(told)}</g>'

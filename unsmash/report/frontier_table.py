@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unsmash.frontier_record import Frontier, LabelOnly, Reached, Row, Share, price
-from unsmash.report.parts import Setting
+from unsmash.report.page_parts import Setting
 from unsmash.report.words import MINUS, THIN, compact, duration, percent, plural, span, whole
 
 COLUMNS = (

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from unsmash.advice_record import Advice
 from unsmash.frontier_record import Frontier
 from unsmash.records import Run
-from unsmash.report import curve_chart, drawings, frontier_chart, scan_chart, tiles
+from unsmash.report import compare, curve_chart, drawings, frontier_chart, scan_chart, tiles
 from unsmash.report.advice import compose as compose_advice
 from unsmash.report.advice import drawn
 from unsmash.report.frontier import compose
@@ -24,6 +24,7 @@ from unsmash.report.scan import compose as compose_scan
 from unsmash.report.summarise import summarise
 from unsmash.report.words import THIN
 from unsmash.scan_record import Scan
+from unsmash.study_difference import Difference
 from unsmash.verdicts import Verdict
 
 
@@ -33,9 +34,9 @@ def render(report: Report) -> str:
     return _environment().get_template(page).render(report=report, body=report.body)
 
 
-def render_frontier(frontier: Frontier) -> str:
-    """The frontier as one self-contained HTML page; the same record gives the same bytes."""
-    page = compose(frontier)
+def render_frontier(frontier: Frontier, home: Path | None = None, *, images: bool = True) -> str:
+    """The frontier as one self-contained HTML page; `home` is the folder of its runs. Same records, same bytes."""
+    page = compose(frontier, home, images=images)
     drawings = frontier_chart.drawings(frontier, f"{page.chart.heading}. The table below holds every number.")
     shown = drawings if all(drawings) else ()
     return _environment().get_template("frontier.html").render(report=page, drawings=shown)
@@ -47,6 +48,13 @@ def render_advice(advice: Advice) -> str:
     drawings = frontier_chart.drawings(drawn(advice), f"{page.chart.heading}. The tables below hold every number.")
     shown = drawings if all(drawings) else ()
     return _environment().get_template("advice.html").render(report=page, drawings=shown)
+
+
+def render_comparison(difference: Difference) -> str:
+    """Two studies as one self-contained HTML page; the same records give the same bytes."""
+    page = compare.compose(difference)
+    drawn = compare.drawings(difference, f"{page.headline.replace('**', '')} The table below holds every number.")
+    return _environment().get_template("compare.html").render(report=page, drawings=drawn)
 
 
 def render_scan(scan: Scan, folder: Path | None = None, *, images: bool = True) -> str:

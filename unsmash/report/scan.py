@@ -10,7 +10,8 @@ from safetensors.numpy import load_file
 
 from unsmash.plain import dumps
 from unsmash.report import tiles
-from unsmash.report.parts import Fact, ScanPage, Section, Strip
+from unsmash.report.page_parts import ScanPage, Strip
+from unsmash.report.parts import Fact, Section
 from unsmash.report.picture_parts import Tile
 from unsmash.report.scan_findings import chart_heading, lines, recommendation
 from unsmash.report.scan_table import COLUMNS, caption, rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unsmash.records import Result, Score
-from unsmash.report.parts import Setting
+from unsmash.report.page_parts import Setting
 from unsmash.report.words import compact, decimal, milliseconds, percent, plural, span, whole
 from unsmash.scan_record import Cut, Scan
 from unsmash.scan_verdict import knee, strongest

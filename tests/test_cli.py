@@ -24,7 +24,7 @@ from small import TINY
 from unsmash import cli
 from unsmash.data.base import Splits
 from unsmash.errors import TrainingError
-from unsmash.records import load_run
+from unsmash.run_reading import load_run
 from unsmash.store import Store
 
 SMALL = "digits:" + ",".join(f"{name}={value}" for name, value in TINY.items() if name != "kind")

@@ -20,7 +20,7 @@ from unsmash.experiment import Experiment, study
 from unsmash.lab import Lab
 from unsmash.pipeline import run
 from unsmash.plain import dumps
-from unsmash.records import load_run
+from unsmash.run_reading import load_run
 from unsmash.split import SplitModel
 from unsmash.split.train import Training, predict, train
 from unsmash.victim import prepare

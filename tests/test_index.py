@@ -16,7 +16,8 @@ from unsmash.errors import RecordError
 from unsmash.index import FEW, FILE, summaries
 from unsmash.judge import judge
 from unsmash.plain import dumps
-from unsmash.records import Failure, Run, load_figures, load_run
+from unsmash.records import Failure, Run
+from unsmash.run_reading import load_figures, load_run
 from unsmash.store import RUN, VERDICT, Store, write_record
 from unsmash.summary import Summary, summarise
 

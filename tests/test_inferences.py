@@ -16,8 +16,9 @@ from unsmash.experiment import Experiment, study
 from unsmash.judge import judge
 from unsmash.lab import Lab
 from unsmash.plain import dumps
-from unsmash.records import InferenceRecord, InferenceResult, Run, load_run
+from unsmash.records import InferenceRecord, InferenceResult, Run
 from unsmash.report import render, summarise
+from unsmash.run_reading import load_run
 
 ASKED: list[Any] = [
     {"kind": "gradient_cosine"},

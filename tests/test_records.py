@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from unsmash.errors import RecordError
 from unsmash.plain import build, dumps
-from unsmash.records import VERSION, Card, Run, load_run
+from unsmash.records import VERSION, Card, Run
+from unsmash.run_reading import load_run
 from unsmash.verdicts import Verdict
 
 TIME_AND_MACHINE = ("started", "seconds", "latency_ms", "environment", "command", "budget")

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unsmash.errors import ConfigError, DependencyError, RecordError
-from unsmash.records import load_run
+from unsmash.run_reading import load_run
 from unsmash.store import RUN, Store
 
 VICTIMS = "cache/victims"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from unsmash.errors import RecordError
 from unsmash.judge import judge
-from unsmash.records import load_figures
+from unsmash.run_reading import load_figures
 from unsmash.store import RUN, VERDICT, Store
 from unsmash.summary import Summary, summarise
 

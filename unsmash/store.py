@@ -24,7 +24,8 @@ from typing import Any
 
 from unsmash.errors import ConfigError, RecordError, nearest
 from unsmash.plain import build, dumps
-from unsmash.records import Run, load_run
+from unsmash.records import Run
+from unsmash.run_reading import load_run
 from unsmash.verdicts import Verdict
 
 RUN, VERDICT, REPORT = "run.json", "verdict.json", "report.html"

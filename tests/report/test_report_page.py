@@ -16,8 +16,9 @@ import pytest
 import sample
 
 from unsmash.errors import RecordError
-from unsmash.records import Run, load_run
+from unsmash.records import Run
 from unsmash.report import render, summarise, write
+from unsmash.run_reading import load_run
 from unsmash.verdicts import Verdict
 
 Case = tuple[list[Run], Verdict]

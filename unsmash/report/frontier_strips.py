@@ -12,12 +12,13 @@ from safetensors.numpy import load_file
 from unsmash import guesses
 from unsmash.errors import RecordError
 from unsmash.frontier_record import Frontier, Row, found
-from unsmash.records import Run, load_run
+from unsmash.records import Run
 from unsmash.report import tiles
 from unsmash.report.page_parts import Strip
 from unsmash.report.picture_parts import Tile
 from unsmash.report.sensitivity import name
 from unsmash.report.words import plural, whole
+from unsmash.run_reading import load_run
 from unsmash.sensitivity import groups, paths, value_of
 from unsmash.store import PICTURES, RUN
 

@@ -211,7 +211,7 @@ class Part:
             return
         gallery = "candidates" in threat.grants
         record = threat.record(len(self.splits.victims))
-        reached = Reached(_share(score), result.title, record.title, max(threat.queries, threat.frames))
+        reached = Reached(_share(score), result.title, record.title, max(threat.queries, threat.frames), result.name)
         before = self.trial.gallery if gallery else self.trial.attack
         if before is None or score.mean > before.share.mean:
             self.trial = replace(self.trial, **{"gallery" if gallery else "attack": reached})  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -234,14 +233,14 @@ def test_a_killed_search_goes_on_with_no_trial_lost_or_doubled(
         told += line.startswith("note")
         if told == 3:
             break
-    time.sleep(0.05)
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stdout.close()
     again: list[Event] = []
     found = advised(tmp_path / "runs", progress=again.append)
     assert without_times(found.advice.trials) == without_times(once[0].advice.trials)
-    assert sum((event.kind, event.stage) == ("finding", "trial") for event in again) == 4
+    # the two that had ended are not tried again; the third may have ended too before the blow fell
+    assert sum((event.kind, event.stage) == ("finding", "trial") for event in again) in (3, 4)
     assert found.folder.name == once[0].folder.name
 
 

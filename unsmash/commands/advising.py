@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from unsmash.commands.options import (
+    ContaminationOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    NoImagesOption,
+    Out,
+    RootOption,
+    SetOption,
+    command,
+)
+
 
 def advise(
     budget: Annotated[str, typer.Option("--budget", help="What is allowed, such as identification<=0.05.")],
-    data: Annotated[str | None, typer.Option("--data", help="KIND[:key=value,…]; `unsmash kinds data` lists.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="KIND[:key=value,…] or path.py:factory.")] = None,
+    data: DataOption = None,
+    model: ModelOption = None,
     at: Annotated[str | None, typer.Option("--at", help="The one layer to cut after; else several are tried.")] = None,
     cut: Annotated[list[str] | None, typer.Option("--cut", help="Layer that may be cut after; repeat.")] = None,
     only: Annotated[
@@ -32,17 +43,13 @@ def advise(
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of each re-test.")] = 2,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the search.")] = 0,
-    out: Annotated[Path, typer.Option("--out", help="Folder of runs.")] = Path("runs"),
-    set_: Annotated[list[str] | None, typer.Option("--set", help="path=value, such as train.epochs=2.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
-    data_root: Annotated[
-        Path | None, typer.Option("--data-root", help="Where data sets lie; else UNSMASH_DATA.")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = "auto",
-    allow_contamination: Annotated[
-        bool, typer.Option("--allow-contamination", help="Go on with shared images.")
-    ] = False,
-    no_images: Annotated[bool, typer.Option("--no-images", help="Leave private images out of the reports.")] = False,
+    out: Out = Path("runs"),
+    set_: SetOption = None,
+    json_: JsonOption = False,
+    data_root: RootOption = None,
+    device: DeviceOption = "auto",
+    allow_contamination: ContaminationOption = False,
+    no_images: NoImagesOption = False,
 ) -> None:
     """Search cuts, defences and strengths for the cheapest that meets a budget; re-test it on images it never saw."""
     from unsmash import settings
@@ -60,7 +67,7 @@ def advise(
         found = advising.conduct(
             plan, asked, out=out, trials=trials, minutes=minutes, seeds=seeds, cuts=cut or (), only=only or (),
             progress=console, device=device, root=data_root, allow_contamination=allow_contamination,
-            images=not no_images, command="unsmash " + " ".join(shlex.quote(word) for word in sys.argv[1:]),
+            images=not no_images, command=command(),
         )  # fmt: skip
     if json_:
         typer.echo(json.dumps(advising.summary(found), ensure_ascii=False, indent=1))

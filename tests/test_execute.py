@@ -18,7 +18,7 @@ from unsmash import auditing, execute
 from unsmash.data.digits import Digits
 from unsmash.errors import ConfigError, TrainingError
 from unsmash.events import Event, silent
-from unsmash.execute import Here, Job, Outcome, carry_out, work
+from unsmash.execute import Here, Job, Made, Outcome, carry_out, work
 from unsmash.lab import Lab
 from unsmash.records import Failure
 from unsmash.store import Store
@@ -27,7 +27,7 @@ PLAIN = {"data": TINY, "model": "shallow_net", "train": {"epochs": 1}, "attacks"
 
 
 def job(name: str, rests: str = "") -> Job:
-    return Job(name, {}, {}, frozenset(rests))
+    return Job(name, {}, {}, (frozenset(rests),))
 
 
 @dataclass
@@ -105,6 +105,34 @@ def test_what_others_rest_on_runs_alone_and_then_they_run_together(monkeypatch: 
     carried(jobs, bench, 3, monkeypatch)
     assert bench.together[:2] == [{"none"}, {"none", "apart"}]
     assert {"late", "later"} <= bench.together[-1]
+
+
+def test_what_rests_on_a_training_starts_when_it_is_made_not_when_its_job_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [Job("first", {}, {}, (frozenset("u"), frozenset("v"))), job("after u", "u"), job("after v", "v")]
+    made, bench, looks = Made(jobs), Bench(), list[set[str]]()
+
+    def wait(futures: Any, timeout: float | None = None, **how: Any) -> Any:
+        looks.append(set(bench.running))
+        if timeout is None:  # nobody is held back
+            bench.step()
+        else:  # one run more of the first job has its victim; the second is known from before
+            made.hear("first", Event("end", "victim") if len(looks) == 1 else Event("note", "store"))
+            bench.made |= made.now()
+        return execute_wait(futures, timeout=timeout and 0, **how)
+
+    execute_wait = execute.wait
+    monkeypatch.setattr(execute, "wait", wait)
+    done = [one.name for one in carry_out(jobs, bench, 3, lambda _: None, made)]
+    assert looks[:3] == [{"first"}, {"first", "after u"}, {"first", "after u", "after v"}]
+    assert sorted(done) == ["after u", "after v", "first"]
+
+
+def test_other_events_make_nothing() -> None:
+    made = Made([job("a", "u")])
+    for event in (Event("start", "victim"), Event("fail", "victim"), Event("end", "recogniser"), Event("note", "data")):
+        made.hear("a", event)
+    made.hear("b", Event("end", "victim"))
+    assert not made.now()
 
 
 def test_each_start_is_announced_before_it(monkeypatch: pytest.MonkeyPatch) -> None:

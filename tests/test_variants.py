@@ -136,7 +136,10 @@ def test_what_others_rest_on_comes_first() -> None:
 
 def test_variants_share_the_trainings_that_they_have_in_common() -> None:
     def rests(**settings: Any) -> frozenset[str]:
-        return trainings(study({"data": "digits"} | settings))
+        each = trainings(study({"data": "digits"} | settings))
+        together = frozenset[str]().union(*each)
+        assert sum(map(len, each)) == len(together)  # seeds share none
+        return together
 
     bare = rests()
     assert len(bare) == 1

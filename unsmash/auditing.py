@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsmash import class_archive, guesses, report, tracking
+from unsmash import class_archive, guesses, keeping, report, tracking
 from unsmash import experiment as experiments
 from unsmash.data.base import Data, Splits, data_root
 from unsmash.earlier import Earlier
@@ -175,11 +175,37 @@ def _one(
     earlier: Earlier | None,
 ) -> Run:
     name = identity(experiment, splits, lab, module)
-    if store.has(name) and not again:
-        known = store.load(name)
-        if known.failure is None and _cards_serve(known, budget):
-            lab.emit("note", "store", f"run {name} is known: taken from {store.folder(name)}")
+    if not again and (known := _known(store, name, budget, lab)):
+        return known
+    with keeping.alone(store.cache / "runs" / name, lab, f"run {name}"):
+        if not again and (known := _known(store, name, budget, lab)):
             return known
+        return _measured(name, experiment, splits, store, lab, module, budget, command, earlier)
+
+
+def _known(store: Store, name: str, budget: str, lab: Lab) -> Run | None:
+    """The stored run, where it is complete and answers the budget too."""
+    if not store.has(name):
+        return None
+    known = store.load(name)
+    if known.failure is not None or not _cards_serve(known, budget):
+        return None
+    lab.emit("note", "store", f"run {name} is known: taken from {store.folder(name)}")
+    return known
+
+
+def _measured(
+    name: str,
+    experiment: Experiment,
+    splits: Splits,
+    store: Store,
+    lab: Lab,
+    module: nn.Module | None,
+    budget: str,
+    command: str,
+    earlier: Earlier | None,
+) -> Run:
+    """Measure a run and store it; one that fails is stored before its error is passed on."""
     stopped: UnsmashError | None = None
     with store.writing(name) as work:
         write_text(work / "experiment.yaml", experiments.to_yaml(experiment))

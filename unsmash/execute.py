@@ -2,7 +2,7 @@
 
 The interface is that of concurrent.futures: whatever has `submit(job)` and gives back a future can carry out jobs.
 `Here` does it at once in this process, `Processes` in spawned ones. No two jobs that rest on the same training run at
-the same time before it is made, so each training happens once, wherever the jobs run.
+the same time before it is made, so that no worker stands idle at the lock which lets each training happen once.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ from unsmash.records import Failure
 if TYPE_CHECKING:
     from torch import nn
 
+PAUSE = 0.1
+"""Seconds between two looks at whether a training that others wait for is made"""
+
 Tell = Callable[[str, Event], None]
 """Takes a job's name and something that happened in it"""
 
@@ -45,10 +48,15 @@ class Job:
     """The experiment with its seeds and budget, as `experiment.study` reads it"""
     options: dict[str, Any]
     """Where and how, as `auditing.conduct` takes it"""
-    rests: frozenset[str] = frozenset()
-    """Trainings it rests on, by name"""
+    trainings: tuple[frozenset[str], ...] = ()
+    """Trainings it rests on, by name, for each seed in the order of its runs"""
     ids: tuple[str, ...] = ()
     """The runs it makes, where that is known beforehand"""
+
+    @property
+    def rests(self) -> frozenset[str]:
+        """Trainings that any of its runs rests on."""
+        return frozenset[str]().union(*self.trainings)
 
     def given(self) -> dict[str, Any]:
         """The options with paths as paths."""
@@ -81,20 +89,49 @@ class Executor(Protocol):
         ...
 
 
-def carry_out(jobs: Sequence[Job], executor: Executor, slots: int, begun: Callable[[Job], object]) -> Iterator[Outcome]:
+class Made:
+    """Which trainings have been made, as the jobs tell it: what rests on one need not wait for its job's attacks."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.steps = {job.name: list(job.trainings) for job in jobs}
+        self.names = set[str]()
+        self.lock = threading.Lock()
+
+    def hear(self, name: str, event: Event) -> None:
+        """A run has its victim, or is known: its trainings are made."""
+        if (event.kind, event.stage) in (("end", "victim"), ("note", "store")):
+            with self.lock:
+                self.names |= self.steps[name].pop(0) if self.steps.get(name) else set()
+
+    def add(self, job: Job) -> None:
+        """A job has come to its end: nobody makes its trainings any more."""
+        with self.lock:
+            self.names |= job.rests
+
+    def now(self) -> set[str]:
+        """Those made so far."""
+        with self.lock:
+            return set(self.names)
+
+
+def carry_out(
+    jobs: Sequence[Job], executor: Executor, slots: int, begun: Callable[[Job], object], made: Made | None = None
+) -> Iterator[Outcome]:
     """Carry out all jobs, as many at a time as there are slots, and give each one's outcome when it is there.
 
-    A job whose process died may have been the one that was killed or its neighbour: each is tried again alone.
+    A job whose process died may have been the one that was killed or its neighbour: each is tried again alone. `made`
+    is told what happens in the jobs, where somebody tells it; without it a training is made when its job has ended.
     """
     waiting, running = list(jobs), dict[Future[Outcome], Job]()
     suspects: list[Job] = []
     tried: set[str] = set()
-    made: set[str] = set()
+    made = made or Made(jobs)
     while waiting or running or suspects:
-        for job in _next(waiting, suspects, list(running.values()), made, slots):
+        for job in _next(waiting, suspects, list(running.values()), made.now(), slots):
             begun(job)
             running[executor.submit(job)] = job
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
+        held_back = PAUSE if waiting and len(running) < slots and not suspects else None
+        for future in wait(running, timeout=held_back, return_when=FIRST_COMPLETED).done:
             job = running.pop(future)
             try:
                 outcome = future.result()
@@ -105,7 +142,7 @@ def carry_out(jobs: Sequence[Job], executor: Executor, slots: int, begun: Callab
                     continue
                 told = "its process died, twice; was memory short? With fewer --workers each has more"
                 outcome = Outcome(job.name, failure=Failure("BrokenExecutor", told, "start"))
-            made |= job.rests
+            made.add(job)
             yield outcome
 
 

@@ -30,7 +30,7 @@ from unsmash.errors import BoundError, UnsmashError
 from unsmash.events import Fan
 from unsmash.experiment import Experiment, digest
 from unsmash.lab import Lab
-from unsmash.recogniser import Recogniser, train_recogniser
+from unsmash.recogniser import Recogniser, recogniser
 from unsmash.records import Result, Run, Score, Utility
 from unsmash.rehearsal import Rehearsal
 from unsmash.split.shield import Shield
@@ -125,7 +125,7 @@ def _measure(
         utility = utility_of(experiment, victim, undefended, splits, lab)
         told["say"] = _say_victim(victim, utility)
     with clock.stage("recogniser"):
-        eye = train_recogniser(*_validator(splits), len(splits.classes), lab.at("recogniser"))
+        eye = recogniser(*_validator(splits), len(splits.classes), lab.at("recogniser"), cache)
     victims, shadow = splits.victims, splits.shadow
     scene = make_scene(
         victims.pixels, victims.labels, shadow.pixels, shadow.labels, len(splits.classes), lab.at("scene"),

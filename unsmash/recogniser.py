@@ -6,13 +6,19 @@ and adversary, in which identification is asked again.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from unsmash import keeping
 from unsmash.lab import Lab
 from unsmash.nets import jitter
+
+REVISION = 1
+"""Raised when a change here changes the weights that come out"""
 
 FEATURES = 64
 STEPS = 400
@@ -42,12 +48,42 @@ class Recogniser:
         return (self.head(self.features(images)).argmax(1) == labels).double()
 
 
-def train_recogniser(images: Tensor, labels: Tensor, classes: int, lab: Lab) -> Recogniser | None:
-    """Train on the validator's images; None where they have fewer than two classes."""
+def recogniser(images: Tensor, labels: Tensor, classes: int, lab: Lab, cache: Path | None = None) -> Recogniser | None:
+    """Trained on the validator's images [n, c, h, w], or taken from the cache where it was trained on them before;
+    None where they have fewer than two classes.
+    """
     known = labels >= 0
     images, labels = images[known], labels[known]
     if len(labels.unique()) < 2:
         return None
+    file = cache / "recognisers" / f"{_key(images, labels, classes, lab)}.safetensors" if cache else None
+    with keeping.alone(None if file is None or file.is_file() else file, lab, "the same recogniser"):
+        if file is not None and file.is_file():
+            return _kept(file, images.shape[1:], classes, lab)
+        eye = _train(images, labels, classes, lab)
+        if file is not None:
+            keeping.save(file, nn.ModuleDict({"body": eye.body, "head": eye.head}).state_dict(), {})
+    return eye
+
+
+def _key(images: Tensor, labels: Tensor, classes: int, lab: Lab) -> str:
+    """Hash of everything the weights depend on."""
+    rest = [REVISION, STEPS, BATCH, torch.__version__, classes, tuple(images.shape), lab.stream("")]
+    digest = hashlib.sha256(repr(rest).encode())
+    for tensor in (images, labels):
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()[:24]
+
+
+def _kept(file: Path, shape: torch.Size, classes: int, lab: Lab) -> Recogniser:
+    with lab.seeded("recogniser"):  # starting weights are drawn, and then replaced
+        parts = nn.ModuleDict({"body": _body(shape), "head": nn.Linear(FEATURES, classes)})
+    parts.load_state_dict(keeping.load(file)[0])
+    parts.eval().requires_grad_(False)
+    return Recogniser(parts["body"], parts["head"])
+
+
+def _train(images: Tensor, labels: Tensor, classes: int, lab: Lab) -> Recogniser:
     with lab.seeded("recogniser"):
         body, head = _body(images.shape[1:]), nn.Linear(FEATURES, classes)
         optimiser = torch.optim.Adam([*body.parameters(), *head.parameters()], lr=3e-3)

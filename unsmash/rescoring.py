@@ -25,7 +25,7 @@ from unsmash.metrics.further import FURTHER
 from unsmash.metrics.identification import by_similarity, identify
 from unsmash.metrics.images import MS_SSIM, MSE, PSNR, SSIM
 from unsmash.pipeline import floors_of
-from unsmash.recogniser import Recogniser, train_recogniser
+from unsmash.recogniser import Recogniser, recogniser
 from unsmash.records import Result, Run, Score
 from unsmash.reopening import images_of, record_of
 from unsmash.split import SplitModel
@@ -113,9 +113,8 @@ def score(
     eye = None
     if set(chosen) & set(SEEN):
         with lab.stage("recogniser"):
-            eye = train_recogniser(
-                splits.validator.pixels, splits.validator.labels, len(splits.classes), lab.at("recogniser")
-            )
+            seen, count = splits.validator, len(splits.classes)
+            eye = recogniser(seen.pixels, seen.labels, count, lab.at("recogniser"), store.cache)
     scorer = _Scorer(record, scene, eye, lab)
     rows = [row for name, answer in answers.items() for row in scorer.rows(name, torch.from_numpy(answer), chosen)]
     if guesses is None:

@@ -59,7 +59,8 @@ class Entries:
             self.active.discard(variant.name)
             kind: Any = "fail" if outcome.failure else "end"
             text = f"{_say(row(entry, self.plan.budget), outcome)}; {self._left(slots)}"
-            self.sink(Event(kind, variant.name, text, data={"runs": list(outcome.runs), "known": outcome.known}))
+            told = {"runs": list(outcome.runs), "known": outcome.known, "seconds": outcome.seconds}
+            self.sink(Event(kind, variant.name, text, data=told))
 
     def _left(self, slots: int) -> str:
         """How many are done, and how long the others will take if they take as long as these."""

@@ -16,7 +16,7 @@ from unsmash.component import discover
 from unsmash.defences.base import Defence
 from unsmash.depot import Depot
 from unsmash.errors import ConfigError
-from unsmash.events import Sink, silent
+from unsmash.events import Event, Sink, silent
 from unsmash.execute import Here, Processes
 from unsmash.forecast import Forecast, forecast
 from unsmash.frontier import Entry, frontier
@@ -135,18 +135,23 @@ def conduct(
         "root": None if root is None else str(root), "allow_contamination": allow_contamination,
     }  # fmt: skip
     jobs = [ready.job(variant, options) for variant in variants.ordered(ready.plan.variants)]
-    entries = Entries(ready.plan, Store(out), progress)
+    entries, made = Entries(ready.plan, Store(out), progress), execute.Made(jobs)
+
+    def tell(name: str, event: Event) -> None:
+        made.hear(name, event)
+        entries.tell(name, event)
+
     executor: execute.Executor
     if on:
-        executor = cluster = Cluster(entries.tell, on, processors=cpus, accelerators=gpus, depot=depot)
+        executor = cluster = Cluster(tell, on, processors=cpus, accelerators=gpus, depot=depot)
         slots = max(1, min(workers or cluster.slots, len(jobs)))
     elif (slots := workers_for(workers, len(jobs), lab.device.type, module)) == 1:
-        executor = Here(entries.tell, lambda job: ready.images[job.name], module)
+        executor = Here(tell, lambda job: ready.images[job.name], module)
     else:
-        executor = Processes(entries.tell, slots, threads=_threads(slots))
+        executor = Processes(tell, slots, threads=_threads(slots))
     with mirror:
         try:
-            for outcome in execute.carry_out(jobs, executor, slots, entries.begin):
+            for outcome in execute.carry_out(jobs, executor, slots, entries.begin, made):
                 if depot:
                     Depot(depot).fetch(Store(out), outcome.runs)
                 entries.take(outcome, slots)

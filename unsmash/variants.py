@@ -126,8 +126,8 @@ def ordered(variants: Sequence[Variant]) -> tuple[Variant, ...]:
     return tuple(sorted(variants, key=rank))
 
 
-def trainings(study: Study) -> frozenset[str]:
-    """Names of the trainings that a variant rests on: two that share one should not both make it.
+def trainings(study: Study) -> tuple[frozenset[str], ...]:
+    """Names of the trainings that a variant rests on, for each seed: two that share one should not both make it.
 
     They are the network without any defence, which every audit compares with, and the network with those defences
     that take part in its training.
@@ -137,7 +137,7 @@ def trainings(study: Study) -> frozenset[str]:
     common = {"data": plain["data"], "model": plain["model"], "train": plain["train"] | {"epochs": e.epochs()}}
     early = [[place, plain["defences"][place]] for place, one in enumerate(e.defences) if one.when == "always"]
     rests = [common, *([common | {"at": e.at, "defences": early}] if early else [])]
-    return frozenset(digest([rest, seed])[:24] for rest in rests for seed in study.seeds)
+    return tuple(frozenset(digest([rest, seed])[:24] for rest in rests) for seed in study.seeds)
 
 
 def _combinations(sweep: Any) -> Iterator[_Change]:

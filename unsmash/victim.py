@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from unsmash import last_layer
+from unsmash import keeping, last_layer
 from unsmash.curves import TARGET, Curve, Listener, thinned
 from unsmash.data.base import Splits
 from unsmash.defences.base import Trainer
@@ -41,6 +40,9 @@ from unsmash.split import (
     cut,
 )
 from unsmash.split.train import Training, train
+
+TRAINED = "the same trained network"
+"""What others wait for while one process makes it"""
 
 
 @dataclass(frozen=True)
@@ -81,24 +83,35 @@ def prepare(
     first = early(experiment) if plan.epochs else []
     key, stages = victim_key(experiment, splits, start), Stages(net, model, layers, splits, lab)
     file = _file(cache, key) if plan.epochs or layers else None
-    if file and file.is_file():
-        stages.heard.curves = _load(net, layers, file)
-    elif plan.epochs or layers:
-        trained = _file(cache, victim_key(experiment, splits, start, first)) if plan.epochs else None
-        if trained and trained.is_file() and trained != file:
-            stages.heard.curves = _load(net, layers, trained)
-        elif plan.epochs:
-            _require_labels(splits, net, entry)
-            stages.train(first, plan, _trainer(experiment))
-            if trained:
-                _save(net, [layers[place] for place in first], first, stages.heard.curves, trained)
-        stages.fit([place for place in range(len(layers)) if place not in first], trained=True)
-        if file and file != trained:
-            _save(net, layers, range(len(layers)), stages.heard.curves, file)
+    if plan.epochs or layers:
+        with keeping.alone(None if _there(file) else file, lab, TRAINED):
+            if file and _there(file):
+                stages.heard.curves = _load(net, layers, file)
+            else:
+                trained = _file(cache, victim_key(experiment, splits, start, first)) if plan.epochs else None
+                _make(experiment, stages, plan, first, file, trained)
     cached = bool(file and file.is_file()) and not stages.worked
     model.shield = Shields(layers)
     model.notes += tuple(note for layer in layers if (note := layer.note()))
     return Victim(model.to(lab.device).eval(), net, entry, key, cached, thinned(stages.heard.curves))
+
+
+def _make(
+    experiment: Experiment, stages: Stages, plan: Training, first: list[int], file: Path | None, trained: Path | None
+) -> None:
+    """Train with the defences that take part, unless that is kept already, and fit the others; keep both."""
+    net, layers = stages.net, stages.layers
+    with keeping.alone(trained if trained != file and not _there(trained) else None, stages.lab, TRAINED):
+        if trained and trained != file and _there(trained):
+            stages.heard.curves = _load(net, layers, trained)
+        elif plan.epochs:
+            _require_labels(stages.splits, net, experiment.model.entry())
+            stages.train(first, plan, _trainer(experiment))
+            if trained:
+                _save(net, [layers[place] for place in first], first, stages.heard.curves, trained)
+    stages.fit([place for place in range(len(layers)) if place not in first], trained=True)
+    if file and file != trained:
+        _save(net, layers, range(len(layers)), stages.heard.curves, file)
 
 
 def early(experiment: Experiment) -> list[int]:
@@ -317,29 +330,22 @@ def _file(cache: Path | None, key: str) -> Path | None:
     return cache / "victims" / f"{key}.safetensors" if cache else None
 
 
-def _save(net: nn.Module, layers: Sequence[Shield], places: Sequence[int], curves: Sequence[Curve], file: Path) -> None:
-    from safetensors.torch import save_file
+def _there(file: Path | None) -> bool:
+    return file is not None and file.is_file()
 
+
+def _save(net: nn.Module, layers: Sequence[Shield], places: Sequence[int], curves: Sequence[Curve], file: Path) -> None:
     state = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     for place, layer in zip(places, layers, strict=True):
         state |= {f"shield.{place}.{name}": tensor for name, tensor in layer.state_dict().items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}-{id(net)}.partial")
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
-    save_file(tensors, str(partial), metadata={"curves": json.dumps([asdict(curve) for curve in curves])})
-    partial.replace(file)
+    keeping.save(file, state, {"curves": json.dumps([asdict(curve) for curve in curves])})
 
 
 def _load(net: nn.Module, layers: Sequence[Shield], file: Path) -> list[Curve]:
     """The network's weights, and the state of each layer that has been stored; gives how the training went."""
-    from safetensors import safe_open
-    from safetensors.torch import load_file
-
-    state = load_file(str(file))
+    state, told = keeping.load(file)
     for prefix, part in (("net.", net), *((f"shield.{place}.", layer) for place, layer in enumerate(layers))):
         mine = {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
         if mine or part is net:
             part.load_state_dict(mine)
-    with safe_open(str(file), "pt") as opened:
-        told = (opened.metadata() or {}).get("curves", "[]")
-    return [rebuild(Curve, curve) for curve in json.loads(told)]
+    return [rebuild(Curve, curve) for curve in json.loads(told.get("curves", "[]"))]

@@ -1,0 +1,111 @@
+"""Forty experiments over four victims, by one worker and by two: `python benchmarks/workers.py [repeats]`.
+
+Both ways in turn, each in an empty store. Printed: wall time and the ratio; how many networks were trained (counted in
+the runs' own event logs); whether both stores hold the same bits; and the overhead, which is the workers' time outside
+their jobs (start of the processes, waiting, the frontier's page) as a share of the time inside. One worker has as many
+threads as each of two; the figure with all cores for one worker stands beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import unsmash
+from unsmash.events import Event
+from unsmash.store import Store
+
+STUDY: dict[str, Any] = {
+    "data": {"kind": "mnist5k", "train": 1000, "shadow": 1000, "validator": 300, "val": 200, "victims": 100},
+    "attacks": ["lookalike", "ridge", {"kind": "decoder", "size": "small", "epochs": 6, "copies": 1}, "gallery"],
+    "sweep": {
+        "model": ["splitnn", "shallow_net"],
+        "train.epochs": [3, 6],
+        "defences": [
+            [], *([{"kind": "laplace", "scale": scale, "when": "inference"}] for scale in (0.25, 0.5, 1.0, 2.0, 4.0)),
+            *([{"kind": "gaussian", "sigma": sigma, "when": "inference"}] for sigma in (0.5, 1.0, 2.0, 4.0)),
+        ],
+    },
+}  # fmt: skip
+ALONE, TWO = "one worker, one thread", "two workers"
+WAYS = {ALONE: (1, 1), "one worker, two threads": (1, 2), TWO: (2, 1)}
+"""Workers, and threads of each"""
+
+VARIANTS, VICTIMS = 40, 4
+RATIO, SHARE = 1.7, 0.03
+"""What is asked: two workers against the faster of one, and the workers' time outside their jobs"""
+
+
+def main(repeats: int = 3) -> int:
+    """0 where nothing is trained twice, the bits agree, and the overhead is small."""
+    took: dict[str, list[float]] = {name: [] for name in WAYS}
+    over: dict[str, list[float]] = {name: [] for name in WAYS}
+    bits: dict[str, set[str]] = {name: set() for name in WAYS}
+    trained: set[int] = set()
+    for _ in range(repeats):
+        for name, (workers, threads) in WAYS.items():
+            one = once(workers, threads)
+            took[name].append(one.seconds)
+            over[name].append(workers * one.seconds / one.inside - 1)
+            bits[name].add(one.digests)
+            trained.add(one.trained)
+            print(
+                f"{name}: {one.seconds:.0f} s, {over[name][-1]:.1%} outside the jobs, {one.trained} trained", flush=True
+            )
+    ratios = [min(alone) / two for *alone, two in zip(*(took[name] for name in WAYS), strict=True)]
+    same = len(bits[ALONE] | bits[TWO]) == 1
+    print(
+        f"{VARIANTS} experiments over {VICTIMS} victims: two workers are {min(ratios):.2f} times the faster of one at "
+    )
+    print(f"least ({', '.join(f'{ratio:.2f}' for ratio in ratios)}); trained: {sorted(trained)}; same bits: {same}")
+    middle = {name: statistics.median(shares) for name, shares in over.items()}
+    print("; ".join(f"{name}: {share:.1%} outside the jobs" for name, share in middle.items()))
+    return 0 if trained == {VICTIMS} and same and min(ratios) >= RATIO and max(middle.values()) <= SHARE else 1
+
+
+@dataclass(frozen=True)
+class Once:
+    """What one carrying out took and made."""
+
+    seconds: float
+    inside: float
+    """Seconds in jobs, of all workers together"""
+    trained: int
+    digests: str
+
+
+def once(workers: int, threads: int) -> Once:
+    """The study in an empty store."""
+    torch.set_num_threads(workers * threads)
+    inside: list[float] = []
+
+    def hear(event: Event) -> None:
+        inside.append(event.data.get("seconds", 0.0) if event.kind == "end" else 0.0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        found = unsmash.sweep(out=folder, workers=workers, progress=hear, **STUDY)
+        seconds = time.perf_counter() - begun
+        runs = Store(Path(folder)).runs()
+        assert len(runs) == len(found.frontier.rows) == VARIANTS
+        digests = json.dumps(sorted((run.id, run.digest()) for run in runs))
+        return Once(seconds, sum(inside), sum(trainings(Path(folder) / run.id) for run in runs), digests)
+
+
+def trainings(folder: Path) -> int:
+    """How many networks a run trained, by its own log: each begins with one first pass."""
+    lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    events = [Event(**json.loads(line)) for line in lines]
+    return sum((event.kind, event.stage, event.step) == ("epoch", "train", 1) for event in events)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*map(int, sys.argv[1:2])))

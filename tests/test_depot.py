@@ -34,8 +34,12 @@ def test_what_one_machine_puts_another_has(url: str, tmp_path: Path) -> None:
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
     stored(here, "5eed", mark="a line")
     victim(here, "abc.safetensors", b"weights")
+    for name in ("eye.safetensors", ".eye.1-2.partial"):
+        (here.cache / "recognisers").mkdir(exist_ok=True)
+        (here.cache / "recognisers" / name).write_bytes(b"seen")
     Depot(url).put(here, ["5eed"])
     Depot(url).fetch(there, ["5eed", "not there"])
+    assert [file.name for file in (there.cache / "recognisers").iterdir()] == ["eye.safetensors"]
     assert there.load("5eed") == here.load("5eed")
     assert (there.folder("5eed") / "events.jsonl").read_text() == "a line"
     assert (there.cache / "victims" / "abc.safetensors").read_bytes() == b"weights"

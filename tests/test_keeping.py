@@ -33,12 +33,12 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 
 def test_what_somebody_killed_had_half_written_is_cleared(tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
-    for name in ("x.123-4.partial", "other.123-4.partial"):
+    for name in (".x.123-4.partial", ".other.123-4.partial"):
         (tmp_path / name).write_text("half")
     with keeping.alone(file, Lab(), "it"):
         pass
-    assert not (tmp_path / "x.123-4.partial").exists()
-    assert (tmp_path / "other.123-4.partial").exists()  # another's, who may be writing it now
+    assert not (tmp_path / ".x.123-4.partial").exists()
+    assert (tmp_path / ".other.123-4.partial").exists()  # another's, who may be writing it now
 
 
 def test_without_a_file_nothing_is_held(tmp_path: Path) -> None:
@@ -53,9 +53,9 @@ def test_where_the_disk_has_no_locks_nobody_waits(tmp_path: Path, monkeypatch: p
         yield
 
     monkeypatch.setattr(filelock.FileLock, "acquire", none)
-    (tmp_path / "x.9-9.partial").write_text("another may be writing it")
+    (tmp_path / ".x.9-9.partial").write_text("another may be writing it")
     with keeping.alone(tmp_path / "x.safetensors", Lab(), "it"):
-        assert (tmp_path / "x.9-9.partial").exists()
+        assert (tmp_path / ".x.9-9.partial").exists()
 
 
 def test_what_is_raised_while_it_is_held_is_passed_on_and_lets_go(tmp_path: Path) -> None:

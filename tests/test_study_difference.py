@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,5 +127,15 @@ def test_the_command_compares_by_id_and_name(tell: Tell, tmp_path: Path) -> None
     assert done.code == 0
     assert headline(difference(first(), second())) in " ".join(done.out.split())
     assert (tmp_path / "sub/page.html").read_text(encoding="utf-8") == render_comparison(difference(first(), second()))
+    plain = json.loads(tell("compare", "one", "bbbb", "--json").out)
+    found = difference(first(), second())
+    assert plain["sentence"] == headline(found)
+    assert plain["studies"] == [found.first.id, found.second.id]
+    assert [row["name"] for row in plain["both"]] == [pair.name for pair in found.pairs]
+    for row, pair in zip(plain["both"], found.pairs, strict=True):
+        assert (row["identified"], row["accurate"]) == (pair.identified, pair.accuracy)
+        assert [share and share["mean"] for share in row["identification"]] == [one and one.mean for one in pair.share]
+    assert plain["only_first"] == [row.name for row in found.vanished]
+    assert plain["only_second"] == [row.name for row in found.new]
     lost = tell("compare", "one", "nothing")
     assert (lost.code, "no study 'nothing'" in lost.err) == (2, True)

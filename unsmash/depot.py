@@ -1,7 +1,8 @@
-"""Runs and trained victims under a URL, for machines that share no folder: any place that fsspec knows.
+"""Runs and trained networks under a URL, for machines that share no folder: any place that fsspec knows.
 
     URL/<run id>/…              a run's folder; complete when its run.json is there, which is therefore written last
     URL/cache/victims/…         trained victims, by the hash of what they depend on
+    URL/cache/recognisers/…     recognisers likewise
 
 What stands there is never changed: ids are hashes of all that a run depends on, so two who put one put the same.
 """
@@ -19,7 +20,8 @@ from unsmash.errors import ConfigError, DependencyError, RecordError
 from unsmash.run_reading import load_run
 from unsmash.store import RUN, Store
 
-VICTIMS = "cache/victims"
+KEPT = ("cache/victims", "cache/recognisers")
+"""What machines make once for all"""
 
 
 class Depot:
@@ -54,16 +56,18 @@ class Depot:
             return load_run(self.files.cat_file(str(self.root / run_id / RUN)).decode()).failure is not None
 
     def fetch(self, store: Store, run_ids: Iterable[str]) -> None:
-        """Bring these runs, where they are complete, and all trained victims into a store that lacks them."""
+        """Bring these runs, where they are complete, and all that is kept for others into a store that lacks them."""
         for name in run_ids:
             if not store.has(name) and self.has(name):
                 with store.writing(name) as folder:
                     self._bring(self.root / name, folder)
-        self._bring(self.root / VICTIMS, store.root / VICTIMS)
+        for place in KEPT:
+            self._bring(self.root / place, store.root / place)
 
     def put(self, store: Store, run_ids: Iterable[str]) -> None:
-        """Bring a store's trained victims and these runs there, where it lacks them."""
-        self._send(store.root / VICTIMS, self.root / VICTIMS)
+        """Bring what a store keeps for others and these runs there, where it lacks them."""
+        for place in KEPT:
+            self._send(store.root / place, self.root / place)
         for name in run_ids:
             there = self.has(name)
             if there and not self.failed(name):

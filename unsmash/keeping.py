@@ -16,7 +16,7 @@ from torch import Tensor
 from unsmash.lab import Lab
 
 PARTIAL = ".partial"
-"""How the names of half-written files end"""
+"""How the names of half-written files end; they begin with a dot"""
 
 PATIENCE = 0.5
 """Seconds without the lock after which it is told that another process has it"""
@@ -52,7 +52,7 @@ def save(file: Path, state: Mapping[str, Tensor], told: Mapping[str, str]) -> No
     from safetensors.torch import save_file
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}-{id(state)}{PARTIAL}")
+    partial = file.with_name(f".{file.stem}.{os.getpid()}-{id(state)}{PARTIAL}")
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
     save_file(tensors, str(partial), metadata=dict(told))
     partial.replace(file)
@@ -68,5 +68,5 @@ def load(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _clear(file: Path) -> None:
     """Remove what somebody killed while writing this file left; who holds the lock is its only writer."""
-    for partial in file.parent.glob(f"{file.stem}.*{PARTIAL}"):
+    for partial in file.parent.glob(f".{file.stem}.*{PARTIAL}"):
         partial.unlink(missing_ok=True)

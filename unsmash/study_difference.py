@@ -6,8 +6,8 @@ difference said to be shown is one. Knows no torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from unsmash.frontier_record import Frontier, Row, Share, found
 
@@ -76,6 +76,29 @@ def difference(first: Frontier, second: Frontier) -> Difference:
     vanished = [row for row in first.rows if row.name not in matched]
     new = [row for row in second.rows if row.name in left]
     return Difference(first, second, tuple(pairs), tuple(vanished), tuple(new), tuple(_warnings(first, second)))
+
+
+def summary(found: Difference) -> dict[str, Any]:
+    """A difference as one JSON document: figures of the first study, then of the second."""
+
+    def both(one: Pair) -> dict[str, Any]:
+        rows = (one.first, one.second)
+        return {
+            "name": one.name,
+            "verdict": [row.word if row else None for row in rows],
+            "identification": [asdict(share) if share else None for share in one.share],
+            "accuracy": [asdict(row.accuracy) if row and row.accuracy else None for row in rows],
+            "identified": one.identified,
+            "accurate": one.accuracy,
+        }
+
+    return {
+        "studies": [found.first.id, found.second.id],
+        "both": [both(one) for one in found.pairs],
+        "only_first": [row.name for row in found.vanished],
+        "only_second": [row.name for row in found.new],
+        "warnings": list(found.warnings),
+    }
 
 
 def _pair(first: Frontier, one: Row, second: Frontier, other: Row) -> Pair:

@@ -145,15 +145,21 @@ def compare(
     second: Annotated[str, typer.Argument(help="The study to hold against it.")],
     out: Out = Path("runs"),
     target: Annotated[Path, typer.Option("--to", help="The HTML page to write.")] = Path("compare.html"),
+    json_: JsonOption = False,
 ) -> None:
     """Hold one study against another: what each setting gives away and costs in both, on one page."""
     from unsmash import report, shelf, studies
+    from unsmash.report.compare import headline
     from unsmash.store import write_text
-    from unsmash.study_difference import difference
+    from unsmash.study_difference import difference, summary
 
     found = difference(studies.find(first, out)[0], studies.find(second, out)[0])
     page = report.render_comparison(found)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, page)
+    if json_:
+        document = summary(found) | {"sentence": headline(found), "page": str(target)}
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
+        return
     shelf.print_difference(found)
     typer.echo(f"Page: {target}")

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsmash import choosing, report, retesting
+from unsmash import choosing, keeping, report, retesting
 from unsmash.advice_record import Advice, Demand, Retest, Trial, candidates, choices, price
 from unsmash.auditing import gathered, load, working_device
 from unsmash.data.base import Splits
@@ -139,22 +139,23 @@ def conduct(
     store, options = Store(out), {"device": device, "images": images}
     folder = out / FOLDER / name
     bench = Bench(demand, spared, store, lab, options, module, "../../")
-    job = Job(plan, bench, Search(folder / DATABASE, space, plan.seed), space, begun, trials, minutes, seeds)
-    tried = job.search()
-    retests = job.retests(tried, own, fresh)
-    if not choices(tried):
-        tried = job.nearest(tried)
-    settled = bool(candidates(tried)) or any(one.holds for one in retests)
-    made = Advice(
-        id=name, demand=demand, trials=tuple(tried), retests=tuple(retests),
-        relaxed=() if settled else relaxed(demand, tried), seeds=fresh, seed=plan.seed,
-        cuts=space.cuts, recipes=tuple(one.name for one in space.recipes), n=len(own.victims), noun=own.noun,
-        data=plan.base.data.label(), model=plan.base.model.label(), fingerprint=own.report.fingerprint,
-        environment=describe_machine(lab.device), started=started, command=command,
-        seconds=sum(one.seconds for one in tried) + sum(one.row.seconds for one in retests),
-    )  # fmt: skip
-    write_record(folder / RECORD, made)
-    write_text(folder / PAGE, report.render_advice(made))
+    with keeping.alone(folder / RECORD, lab, "this advice"):
+        job = Job(plan, bench, Search(folder / DATABASE, space, plan.seed), space, begun, trials, minutes, seeds)
+        tried = job.search()
+        retests = job.retests(tried, own, fresh)
+        if not choices(tried):
+            tried = job.nearest(tried)
+        settled = bool(candidates(tried)) or any(one.holds for one in retests)
+        made = Advice(
+            id=name, demand=demand, trials=tuple(tried), retests=tuple(retests),
+            relaxed=() if settled else relaxed(demand, tried), seeds=fresh, seed=plan.seed,
+            cuts=space.cuts, recipes=tuple(one.name for one in space.recipes), n=len(own.victims), noun=own.noun,
+            data=plan.base.data.label(), model=plan.base.model.label(), fingerprint=own.report.fingerprint,
+            environment=describe_machine(lab.device), started=started, command=command,
+            seconds=sum(one.seconds for one in tried) + sum(one.row.seconds for one in retests),
+        )  # fmt: skip
+        write_record(folder / RECORD, made)
+        write_text(folder / PAGE, report.render_advice(made))
     return Advised(made, folder)
 
 

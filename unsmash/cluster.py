@@ -115,6 +115,7 @@ class Cluster:
 
 def _connect(ray: Any, address: str) -> None:
     hint = "Start one with `ray start --head --node-ip-address=127.0.0.1` or name another; unsmash never starts its own"
+    hint += ". One that asks for a token or for TLS wants RAY_AUTH_TOKEN_PATH or RAY_USE_TLS here too"
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="unsmash")
     except Exception as error:

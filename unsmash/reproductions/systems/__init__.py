@@ -1,0 +1,1 @@
+"""The published experiments that can be run again, one file each."""

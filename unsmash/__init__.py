@@ -3,8 +3,8 @@
 `unsmash.audit(...)` is the main job, `unsmash.sweep(...)` does it for many settings and compares them,
 `unsmash.scan(...)` ranks the places where a network can be cut, `unsmash.advise(...)` searches the cheapest defence
 that meets a budget; `unsmash.attack(run, …)`, `unsmash.score(run, …)` and `unsmash.challenge(run, …)` go back to a
-stored run; `unsmash.runs("runs")` is all that was measured, as a data frame;
-`unsmash.split.cut(model, at, example)` cuts any torch model in two.
+stored run; `unsmash.reproduce(name)` runs a published experiment again; `unsmash.runs("runs")` is all that was
+measured, as a data frame; `unsmash.split.cut(model, at, example)` cuts any torch model in two.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unsmash.auditing import audit as audit
     from unsmash.challenging import challenge as challenge
     from unsmash.extending import attack as attack
+    from unsmash.reproducing import reproduce as reproduce
     from unsmash.rescoring import Rescored as Rescored
     from unsmash.rescoring import score as score
     from unsmash.scanning import Scanned as Scanned
@@ -39,6 +40,7 @@ __all__ = [
     "attack",
     "audit",
     "challenge",
+    "reproduce",
     "runs",
     "scan",
     "score",
@@ -58,6 +60,7 @@ PLACES = {
     "score": "rescoring",
     "Rescored": "rescoring",
     "challenge": "challenging",
+    "reproduce": "reproducing",
     "runs": "table",
 }
 """Module of each main job"""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unsmash.commands import advising, measuring, reading, revisiting, studies
+from unsmash.commands import advising, measuring, reading, reproducing, revisiting, studies
 
 app = typer.Typer(
     help="What a split network's smashed data gives away, and what it costs to stop it.",
@@ -44,6 +44,7 @@ for one in (
     revisiting.attack,
     revisiting.score,
     revisiting.challenge,
+    reproducing.reproduce,
     reading.cuts,
     reading.report,
     reading.ls,

@@ -15,6 +15,9 @@ from unsmash.experiment import component as parse
 from unsmash.lab import Lab
 from unsmash.models.base import Model
 from unsmash.report.defences import COSTS
+from unsmash.reproductions.systems.base import Reproduction
+
+SYSTEMS = "unsmash.reproductions.systems"
 
 SHAPES = {
     "torchvision": (3, 224, 224),
@@ -60,7 +63,7 @@ def kinds(name: str | None) -> list[dict[str, Any]]:
     """
     rows = [
         _describe(family, kind, cls)
-        for family, (package, base) in FAMILIES.items()
+        for family, (package, base) in (FAMILIES | {"reproductions": (SYSTEMS, Reproduction)}).items()
         for kind, cls in discover(package, base).items()
     ]
     if name is None:
@@ -68,7 +71,7 @@ def kinds(name: str | None) -> list[dict[str, Any]]:
     family = name.removesuffix("s")
     chosen = [row for row in rows if name == row["kind"] or family == row["family"].removesuffix("s")]
     if not chosen:
-        raise ConfigError("kinds", got=name, allowed=[*FAMILIES, *(row["kind"] for row in rows)])
+        raise ConfigError("kinds", got=name, allowed=[*FAMILIES, "reproductions", *(row["kind"] for row in rows)])
     return chosen
 
 

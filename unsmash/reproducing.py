@@ -1,4 +1,4 @@
-"""`unsmash reproduce`: a published experiment carried out, stored and rendered. What the command and Python both call."""
+"""A published experiment carried out, stored and rendered. What `unsmash reproduce` and `unsmash.reproduce()` call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unsmash.auditing import still, working_device
 from unsmash.component import discover, find
 from unsmash.data.base import data_root
 from unsmash.environment import describe
-from unsmash.errors import RecordError
+from unsmash.errors import ConfigError, RecordError
 from unsmash.events import Sink, silent
 from unsmash.experiment import config_error
 from unsmash.lab import Lab
@@ -47,8 +47,8 @@ def reproduce(
 ) -> Done:
     """Run a published experiment again, as published and put right, and set the figures side by side.
 
-    `unsmash.reproduce("dpsnn", quick=True)` takes minutes; without `quick` the sizes are the published ones. Settings are
-    those that `unsmash kinds dpsnn` tells, and those of `conduct`.
+    With `quick` it takes minutes; without, the sizes are the published ones. Settings are those of `conduct`, and the
+    experiment's own, which `unsmash kinds NAME` tells.
 
     >>> found = reproduce("findings", quick=True)                                              # doctest: +SKIP
     >>> found.record.headline, found.report                                                    # doctest: +SKIP
@@ -114,7 +114,9 @@ def conduct(
 def _save(file: Path, found: Findings) -> None:
     from safetensors.numpy import save_file
 
-    arrays = {name: np.ascontiguousarray(np.asarray(one, dtype=np.float32)) for name, one in (found.pictures or {}).items()}
+    arrays = {
+        name: np.ascontiguousarray(np.asarray(one, dtype=np.float32)) for name, one in (found.pictures or {}).items()
+    }
     for sheet in found.sheets:
         for place in range(len(sheet.lines)):
             if f"{sheet.id}/{place}" not in arrays:
@@ -146,6 +148,22 @@ def read(file: Path) -> Reproduced:
         raise RecordError(f"{file}: {error}") from None
 
 
+def write_document(file: Path, records: Path) -> None:
+    """Write the Markdown file of all records in a folder, `<name>.json`; what has none is named as not run.
+
+    Raises:
+        RecordError: a record cannot be read. ConfigError: the folder has none.
+    """
+    from unsmash.report.reproduction_document import document
+
+    known = {one.stem: read(one) for one in sorted(records.glob("*.json"))}
+    if not known:
+        hint = f"Copy them from OUT/{FOLDER}/NAME/{RECORD} to {records}/NAME.json"
+        raise ConfigError("--document", got=str(records), allowed="a folder with records beside the file", hint=hint)
+    missing = {name: cls.not_run for name, cls in names().items() if name not in known}
+    write_text(file, document(list(known.values()), missing))
+
+
 def names() -> dict[str, type[Reproduction]]:
     """Every experiment that can be run again."""
     return discover(PACKAGE, Reproduction)
@@ -157,4 +175,3 @@ def summary(done: Done) -> dict[str, Any]:
 
     near, judged = done.record.tally()
     return asdict(done.record) | {"reproduced": near, "judged": judged, "report": str(done.report)}
-

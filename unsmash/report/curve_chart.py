@@ -33,7 +33,7 @@ class _Axis:
             self.ticks = _decades(min(losses), max(losses))
             self.low, self.high = math.log10(self.ticks[0]), math.log10(self.ticks[-1])
         else:
-            self.ticks = _round_ticks(min(0.0, *losses), max(losses))
+            self.ticks = round_ticks(min(0.0, *losses), max(losses))
             self.low, self.high = self.ticks[0], self.ticks[-1]
 
     def x(self, place: int) -> float:
@@ -96,7 +96,7 @@ def _names(plot: Plot, axis: _Axis) -> Iterator[str]:
         yield f'<text class="name" x="{RIGHT + 8}" y="{y + 4:.1f}">{name}</text>'
 
 
-def _round_ticks(low: float, high: float) -> list[float]:
+def round_ticks(low: float, high: float) -> list[float]:
     """Three to five round numbers from below the least to above the most."""
     reach = (high - low) or 1.0
     step = next(s for s in _steps(reach) if reach / s <= 4)

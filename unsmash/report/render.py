@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from unsmash.advice_record import Advice
 from unsmash.frontier_record import Frontier
 from unsmash.records import Run
-from unsmash.report import compare, curve_chart, drawings, frontier_chart, scan_chart, tiles
+from unsmash.report import compare, curve_chart, drawings, frontier_chart, line_chart, reproduction, scan_chart, tiles
 from unsmash.report.advice import compose as compose_advice
 from unsmash.report.advice import drawn
 from unsmash.report.frontier import compose
@@ -23,6 +23,7 @@ from unsmash.report.parts import Report
 from unsmash.report.scan import compose as compose_scan
 from unsmash.report.summarise import summarise
 from unsmash.report.words import THIN
+from unsmash.reproductions.record import Reproduced
 from unsmash.scan_record import Scan
 from unsmash.study_difference import Difference
 from unsmash.verdicts import Verdict
@@ -62,6 +63,12 @@ def render_scan(scan: Scan, folder: Path | None = None, *, images: bool = True) 
     page = compose_scan(scan, folder, images=images)
     drawings = scan_chart.drawings(scan, f"{page.chart.heading}. The table below holds every number.")
     return _environment().get_template("scan.html").render(report=page, drawings=drawings)
+
+
+def render_reproduction(record: Reproduced, folder: Path | None = None, *, images: bool = True) -> str:
+    """A reproduction as one self-contained HTML page; `folder` has its pictures. The same record, the same bytes."""
+    page = reproduction.compose(record, folder, images=images)
+    return _environment().get_template("reproduction.html").render(report=page)
 
 
 def write(runs: Sequence[Run], verdict: Verdict, folder: Path | None, target: Path, images: bool = True) -> Path:
@@ -134,5 +141,6 @@ def _environment() -> Environment:
     )
     environment.filters.update(rich=rich, inert=inert)
     environment.globals.update(sign=drawings.sign, waffle=drawings.waffle, place=place, icon=tiles.icon())
+    environment.globals.update(lines=line_chart.lines, reasons=reproduction.reasons)
     environment.globals.update(symbol=frontier_chart.symbol, curves=curve_chart.chart)
     return environment

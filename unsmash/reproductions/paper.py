@@ -1,13 +1,13 @@
 """Published numbers, one YAML file a paper: each with its source, its conditions and what ours may differ by.
 
-    title: …            citation: …          source: repository and commit, or arXiv number
-    tables:
-      models:
-        title: …        about: on what it was measured       source: file or table it stands in
-        columns: {accuracy: {title: Accuracy, unit: "%", digits: 2, within: 0.5}}
-        rows:
-          - {name: "noise 0.5, NoPeek 0.1", at: {noise: 0.5, nopeek: 0.1}, figures: {accuracy: 97.52}}
-        incomparable: {accuracy: why ours cannot be held against these}      # for a column; in a row for its cells
+title: …            citation: …          source: repository and commit, or arXiv number
+tables:
+  models:
+    title: …        about: on what it was measured       source: file or table it stands in
+    columns: {accuracy: {title: Accuracy, unit: "%", digits: 2, within: 0.5}}
+    rows:
+      - {name: "noise 0.5, NoPeek 0.1", at: {noise: 0.5, nopeek: 0.1}, figures: {accuracy: 97.52}}
+    incomparable: {accuracy: why ours cannot be held against these}      # for a column; in a row for its cells
 """
 
 from __future__ import annotations

@@ -34,7 +34,13 @@ class Loop:
 
 
 def fit(
-    model: SplitModel, images: Tensor, labels: Tensor, loop: Loop, lab: Lab, *, after: Callable[[int], Any] = lambda _: None
+    model: SplitModel,
+    images: Tensor,
+    labels: Tensor,
+    loop: Loop,
+    lab: Lab,
+    *,
+    after: Callable[[int], Any] = lambda _: None,
 ) -> None:
     """Train a split model in place on images [n, c, h, w] in [0, 1] with labels [n]; leaves it in eval mode.
 

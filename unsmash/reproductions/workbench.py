@@ -52,8 +52,8 @@ class Workbench:
         file = self._file(step, settings)
         with self.lab.stage(step) as told, keeping.alone(None if file.is_file() else file, self.lab, "the same step"):
             if file.is_file():
-                arrays, text = keeping.load(file)
-                kept = json.loads(text["step"])
+                arrays, told_of = keeping.load(file)
+                kept = json.loads(told_of["step"])
                 self.seconds += kept["seconds"]
                 told["say"] = "kept from before"
                 return Made(kept["figures"], {name: one for name, one in arrays.items() if name != "."})
@@ -61,12 +61,16 @@ class Workbench:
             made = make(self.lab.at(f"{self.name}/{step}"))
             took = time.perf_counter() - begun
             self.seconds += took
-            text = json.dumps({"figures": made.figures, "seconds": took, "settings": dict(settings)}, allow_nan=False)
-            keeping.save(file, made.arrays | {".": torch.zeros(0)}, {"step": text})
+            kept = {"figures": made.figures, "seconds": took, "settings": dict(settings)}
+            keeping.save(file, made.arrays | {".": torch.zeros(0)}, {"step": json.dumps(kept, allow_nan=False)})
         return made
 
     def network(
-        self, step: str, settings: Mapping[str, Any], net: nn.Module, train: Callable[[nn.Module, Lab], Mapping[str, Any]]
+        self,
+        step: str,
+        settings: Mapping[str, Any],
+        net: nn.Module,
+        train: Callable[[nn.Module, Lab], Mapping[str, Any]],
     ) -> tuple[nn.Module, dict[str, Any]]:
         """The network trained in place, and what its training told; weights kept from before are loaded into it."""
 

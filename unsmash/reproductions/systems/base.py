@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -38,6 +37,9 @@ class Reproduction(Component):
     minutes: ClassVar[int | None] = None
     """What the full form took on two cores, roughly; None where it was not run"""
 
+    not_run: ClassVar[str] = "its full form has not been carried out"
+    """Why there is no record of the full form, where there is none"""
+
     @classmethod
     def paper(cls) -> Paper:
         """What was published."""
@@ -48,10 +50,10 @@ class Reproduction(Component):
         given = {name: getattr(self, name) for name in self.model_fields_set}
         return type(self).model_validate({"kind": self.kind} | self.quick | given)
 
-    @abstractmethod
     def run(self, bench: Workbench, *, quick: bool) -> Findings:
         """Carry it out. `quick` says that the sizes are not the published ones, so nothing is held against them.
 
         Raises:
             UnsmashError: data is missing, or a training failed.
         """
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""A package, so that its conftest does not clash with the one above under mypy."""

@@ -10,7 +10,7 @@ from unsmash.report.curve_chart import round_ticks
 from unsmash.reproductions.record import Chart
 
 WIDE, HIGH = 760, 320
-LEFT, RIGHT, TOP, BOTTOM = 62, 560, 16, 268
+LEFT, RIGHT, TOP, BOTTOM = 62, 560, 34, 268
 APART = 17
 """Least distance of two lines' names"""
 COLOURS = 6
@@ -55,7 +55,7 @@ def _grid(axes: _Axes, chart: Chart) -> Iterator[str]:
     for tick in axes.x_ticks:
         yield f'<text x="{axes.x(tick):.1f}" y="{BOTTOM + 19}" text-anchor="middle">{tick:g}</text>'
     yield f'<text class="ti" x="{(LEFT + RIGHT) / 2}" y="{HIGH - 8}" text-anchor="middle">{escape(chart.x)}</text>'
-    yield f'<text class="ti" x="{LEFT - 54}" y="{TOP - 4}">{escape(chart.y)}</text>'
+    yield f'<text class="ti" x="{LEFT - 54}" y="{TOP - 18}">{escape(chart.y)}</text>'
 
 
 def _line(place: int, line: Line, chart: Chart, axes: _Axes) -> Iterator[str]:

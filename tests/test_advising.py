@@ -356,7 +356,7 @@ def test_a_failed_retest_is_told_and_the_next_is_tried_three_at_most(
 
         monkeypatch.setattr(retesting, "retest", retest)
         bench: Any = Bench(given.demand, None, store(once[0]), Lab(sink=silent), {})  # type: ignore[arg-type]
-        made = advising.Job(None, bench, None, None, 0.0, 5, None, 1)  # type: ignore[arg-type]
+        made = advising.Job(None, bench, None, None, 0.0, 5, None, 1, 1, {})  # type: ignore[arg-type]
         return made.retests(good, None, (1,))  # type: ignore[arg-type]
 
     assert [one.holds for one in job(1)] == [False, True]
@@ -365,6 +365,8 @@ def test_a_failed_retest_is_told_and_the_next_is_tried_three_at_most(
     told = replace(given, trials=tuple(good), retests=tuple(none))
     assert headline(told) == "No advice: all three choices failed the re-test."
     assert sum("choice failed its re-test" in line for line in lines(told)) == 3
+    early = headline(replace(told, retests=told.retests[:1]))
+    assert early == "No advice yet: the first choice failed the re-test, and there was no time for the next."
     second = replace(given, trials=tuple(good), retests=tuple(job(1)))
     assert any("second choice of five" in line and "luck" in line for line in lines(second))
 
@@ -439,3 +441,49 @@ def test_a_demand_of_no_leak_is_refused_in_the_right_place() -> None:
     with pytest.raises(ConfigError) as caught:
         demands.demand("bytes<=64")
     assert caught.value.path == "budget"
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+def test_where_time_is_short_a_probe_of_the_choice_that_leads_keeps_its_share_free(
+    once: tuple[Advised, list[Event]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = once[0].advice
+    good = candidates(given.trials)
+    asked: list[int] = []
+
+    def estimate(_plan: Any, trial: Trial, *_: Any) -> float:
+        asked.append(trial.number)
+        return 100.0
+
+    monkeypatch.setattr(retesting, "estimate", estimate)
+    bench: Any = Bench(given.demand, None, store(once[0]), Lab(sink=silent), {})  # type: ignore[arg-type]
+
+    def seconds(minutes: float | None, seeds: int, workers: int) -> float:
+        job = advising.Job(None, bench, None, None, 0.0, 5, minutes, seeds, workers, {})  # type: ignore[arg-type]
+        return job._retest_seconds(given.trials) + 0 * job._retest_seconds(given.trials)
+
+    assert seconds(None, 2, 1) == 0.0
+    assert not asked
+    assert seconds(30.0, 2, 1) == 200.0
+    assert asked == [good[0].number]  # once, however often it is asked
+    assert seconds(30.0, 4, 2) == 2 * 100.0 * advising.CROWDED
+
+
+def test_the_estimate_is_of_the_whole_ladder(once: tuple[Advised, list[Event]]) -> None:
+    given = once[0].advice
+    raw = {name: ASKED[name] for name in ("data", "model", "train", "attacks", "threats")}
+    plan = choosing.plan(raw)
+    splits = load(plan.base.data, Lab())
+    assert 0 < retesting.estimate(plan, candidates(given.trials)[0], splits, Lab()) < 600
+
+
+@pytest.mark.slow
+def test_seeds_side_by_side_are_the_runs_of_seeds_in_turn(once: tuple[Advised, list[Event]], tmp_path: Path) -> None:
+    turn = advised(tmp_path / "turn", seeds=2)
+    beside = advised(tmp_path / "beside", seeds=2, workers=2)
+    assert [one.row.runs for one in beside.advice.retests] == [one.row.runs for one in turn.advice.retests]
+    assert beside.advice.chosen == turn.advice.chosen
+    for run in turn.advice.retests[0].row.runs:
+        assert Store(tmp_path / "beside").load(run).digest() == Store(tmp_path / "turn").load(run).digest()

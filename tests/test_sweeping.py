@@ -472,5 +472,5 @@ def test_workers_are_as_many_as_asked_and_never_more_than_variants(monkeypatch: 
     assert sweeping.workers_for(6, 20, "cpu", nn.Identity()) == 1
     assert sweeping.workers_for(None, 20, "cuda", None) == 1
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    assert [sweeping._threads(workers) for workers in (1, 2, 3, 8, 16)] == [8, 4, 2, 1, 1]
+    assert [execute.threads_of(workers) for workers in (1, 2, 3, 8, 16)] == [8, 4, 2, 1, 1]
     assert os.cpu_count()

@@ -156,6 +156,10 @@ def candidates(trials: Iterable[Trial]) -> list[Trial]:
     return sorted((one for one in trials if one.state == "measured" and one.meets), key=price)
 
 
+MOST = 3
+"""Choices that are re-tested: the more, the more the best of them owes to luck"""
+
+
 def choices(trials: Iterable[Trial]) -> list[Trial]:
     """What a re-test takes, in order: those that meet the demand, then those of which one seed could not tell."""
     every = list(trials)

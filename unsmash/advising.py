@@ -9,12 +9,12 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsmash import choosing, keeping, report, retesting
-from unsmash.advice_record import Advice, Demand, Retest, Trial, candidates, choices, price
+from unsmash import choosing, execute, keeping, report, retesting
+from unsmash.advice_record import MOST, Advice, Demand, Retest, Trial, candidates, choices, price
 from unsmash.auditing import gathered, load, working_device
 from unsmash.data.base import Splits
 from unsmash.demands import demand as demanded
@@ -49,8 +49,8 @@ IDLE = 60
 NEAREST = 2
 """Where nothing meets the demand: trials measured whole for each part that ended them"""
 
-RETEST = 4.0
-"""How much longer a re-test's seed takes than an audit of the search, roughly: it has all attacks"""
+CROWDED = 1.5
+"""How much longer a seed takes in one of several processes that share the cores than in one that has them all"""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,19 @@ def advise(
     >>> found = advise(data="digits", budget="identification<=0.05", max_loss=0.02)            # doctest: +SKIP
     >>> found.advice.chosen, found.report                                                      # doctest: +SKIP
     """
-    names = ("trials", "minutes", "seeds", "cuts", "only", "device", "root", "allow_contamination", "images", "command")
+    names = (
+        "workers",
+        "trials",
+        "minutes",
+        "seeds",
+        "cuts",
+        "only",
+        "device",
+        "root",
+        "allow_contamination",
+        "images",
+        "command",
+    )
     options = {name: settings.pop(name) for name in names if name in settings}
     raw, module = gathered(data, model, at, settings)
     asked = demanded(budget, max_loss, certified)
@@ -105,6 +117,7 @@ def conduct(
     demand: Demand,
     *,
     out: Path,
+    workers: int | None = 1,
     trials: int = TRIALS,
     minutes: float | None = None,
     seeds: int = SEEDS,
@@ -121,6 +134,8 @@ def conduct(
     """Carry out an advice, or go on with it where it was stopped.
 
     `trials` counts those that earlier calls made; `minutes` is this call's time, the re-tests' share of it kept free.
+    So many `workers` measure the seeds of a re-test side by side, in processes of their own; None: one a core. A script
+    must then call this under `if __name__ == "__main__":`.
 
     Raises:
         UnsmashError: something is wrong with what was asked. A trial that fails is a trial, no error.
@@ -140,7 +155,11 @@ def conduct(
     folder = out / FOLDER / name
     bench = Bench(demand, spared, store, lab, options, module, "../../")
     with keeping.alone(folder / RECORD, lab, "this advice"):
-        job = Job(plan, bench, Search(folder / DATABASE, space, plan.seed), space, begun, trials, minutes, seeds)
+        where = {"root": None if root is None else str(root), "allow_contamination": allow_contamination}
+        room = execute.cores() if lab.device.type == "cpu" and module is None else 1
+        at_once = max(1, min(seeds, workers or room))
+        search = Search(folder / DATABASE, space, plan.seed)
+        job = Job(plan, bench, search, space, begun, trials, minutes, seeds, at_once, where)
         tried = job.search()
         retests = job.retests(tried, own, fresh)
         if not choices(tried):
@@ -171,6 +190,11 @@ class Job:
     most: int
     minutes: float | None
     seeds: int
+    workers: int
+    where: Mapping[str, Any]
+    """How processes of their own find the images"""
+    probed: dict[int, float] = field(default_factory=dict)
+    """Seconds that one seed of a trial's re-test may take, by its number"""
 
     def search(self) -> list[Trial]:
         """Try what is proposed until there are enough trials, no time, or nothing new."""
@@ -198,11 +222,15 @@ class Job:
     def retests(self, tried: Sequence[Trial], splits: Splits, seeds: Sequence[int]) -> list[Retest]:
         """The cheapest that meets the demand, or may meet it, measured anew; where it fails the next, at most three."""
         made: list[Retest] = []
-        for trial in choices(tried)[: retesting.MOST]:
+        for trial in choices(tried)[:MOST]:
+            if made and self._over():
+                self.bench.lab.sink(Event("note", "re-test", "no time for the next choice; the same command goes on"))
+                break
             self.bench.lab.sink(Event("note", "re-test", f"{trial.name}: other seeds, other victims, every attack"))
             found = retesting.retest(
                 self.plan, trial, self.bench.demand, seeds, splits, self.bench.lab, store=self.bench.store,
-                options=self.bench.options, module=self.bench.module, address=self.bench.address,
+                options=self.bench.options, module=self.bench.module, address=self.bench.address, workers=self.workers,
+                where=self.where,
             )  # fmt: skip
             made.append(found)
             word = "it holds" if found.holds else f"it does not hold: {found.reason}"
@@ -261,8 +289,20 @@ class Job:
         return duration(left)
 
     def _retest_seconds(self, tried: Sequence[Trial]) -> float:
-        """What one re-test may take."""
-        return RETEST * self.seeds * max((one.seconds for one in tried if one.state == "measured"), default=0.0)
+        """What a re-test of the choice that leads now may take, by a probe; nothing where time is not short."""
+        if self.minutes is None or not choices(tried):
+            return 0.0
+        leading = choices(tried)[0]
+        if leading.number not in self.probed:
+            begun = time.monotonic()
+            self.probed[leading.number] = retesting.estimate(
+                self.plan, leading, self.bench.splits, self.bench.lab, self.bench.module
+            )
+            took = time.monotonic() - begun
+            each = f"{duration(self.probed[leading.number])} a seed, by a probe of {duration(took)}"
+            self.bench.lab.sink(Event("note", "re-test", f"a re-test of {leading.name} takes about {each}"))
+        rounds = -(-self.seeds // self.workers)
+        return rounds * self.probed[leading.number] * (CROWDED if self.workers > 1 else 1.0)
 
     def _late(self, tried: Sequence[Trial]) -> bool:
         """Whether no more than the re-test's time is left."""

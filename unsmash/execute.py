@@ -349,3 +349,10 @@ def cores() -> int:
 def usual_workers(device: str) -> int:
     """Processes where nobody says how many: half the cores, one on a small machine or where all would share one GPU."""
     return cores() // 2 if device == "cpu" and cores() > 2 else 1
+
+
+def threads_of(workers: int) -> int:
+    """Of each process, so that together they have no more than this one may use."""
+    import torch
+
+    return max(1, min(torch.get_num_threads(), cores()) // workers)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from unsmash import auditing
+from unsmash import auditing, seeds_ahead
 from unsmash import experiment as experiments
 from unsmash.advice_record import Demand, Retest, Trial
 from unsmash.attacks.base import Attack
@@ -13,7 +14,9 @@ from unsmash.choosing import REPEATS, Plan
 from unsmash.component import discover
 from unsmash.demands import broken, said
 from unsmash.errors import UnsmashError
+from unsmash.events import silent
 from unsmash.experiment import DEFAULT_ATTACKS, Experiment, Study
+from unsmash.forecast import probe
 from unsmash.frontier import Entry, row
 from unsmash.lab import Lab
 from unsmash.records import Failure
@@ -24,9 +27,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from unsmash.data.base import Splits
-
-MOST = 3
-"""Choices that are re-tested: the more, the more the best of them owes to luck"""
 
 
 def threats(given: Sequence[Threat] = ()) -> tuple[Threat, ...]:
@@ -68,6 +68,19 @@ def experiment(plan: Plan, trial: Trial) -> Experiment:
     return base.model_copy(update=changes)
 
 
+def estimate(plan: Plan, trial: Trial, splits: Splits, lab: Lab, module: nn.Module | None = None) -> float:
+    """Seconds that one seed of a trial's re-test may take on all cores, by a probe on a few images; 0 where the probe
+    does not finish.
+    """
+    one = experiment(plan, trial)
+    try:
+        training, rest = probe(one, splits, replace(lab, sink=silent), module)
+    except UnsmashError:
+        return 0.0
+    networks = 2 if any(defence.when == "always" for defence in one.defences) else 1
+    return networks * one.epochs() * len(splits.train) * training + rest
+
+
 def retest(
     plan: Plan,
     trial: Trial,
@@ -80,11 +93,19 @@ def retest(
     options: Mapping[str, Any],
     module: nn.Module | None = None,
     address: str = "../../",
+    workers: int = 1,
+    where: Mapping[str, Any] | None = None,
 ) -> Retest:
-    """An ordinary audit of several seeds, judged against the whole demand; what stops it is its result."""
+    """An ordinary audit of several seeds, judged against the whole demand; what stops it is its result.
+
+    With more than one worker the seeds are measured side by side; `where` says how those processes find the images.
+    """
     one = experiment(plan, trial)
     plain = one.model_dump(mode="json")
     study = Study(experiment=one, seeds=tuple(seeds), fail_if=demand.fail_if, name=trial.name)
+    if module is None:
+        away = {"out": str(store.root), **options, **(where or {})}
+        seeds_ahead.measure(study, workers, away, lab.sink)
     try:
         found = auditing.conduct(study, out=store.root, progress=lab.sink, module=module, splits=splits, **options)
     except UnsmashError as error:

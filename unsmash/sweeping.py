@@ -148,7 +148,7 @@ def conduct(
     elif (slots := workers_for(workers, len(jobs), lab.device.type, module)) == 1:
         executor = Here(tell, lambda job: ready.images[job.name], module)
     else:
-        executor = Processes(tell, slots, threads=_threads(slots))
+        executor = Processes(tell, slots, threads=execute.threads_of(slots))
     with mirror:
         try:
             for outcome in execute.carry_out(jobs, executor, slots, entries.begin, made):
@@ -205,13 +205,6 @@ def workers_for(asked: int | None, jobs: int, device: str, module: nn.Module | N
     if module is not None:
         return 1
     return max(1, min(asked or execute.usual_workers(device), jobs))
-
-
-def _threads(workers: int) -> int:
-    """Of each process, so that together they have no more than this one may use."""
-    import torch
-
-    return max(1, min(torch.get_num_threads(), execute.cores()) // workers)
 
 
 def _write(

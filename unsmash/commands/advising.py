@@ -42,6 +42,9 @@ def advise(
         float | None, typer.Option("--minutes", help="Stop searching in time for a re-test within so many.")
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of each re-test.")] = 2,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes for a re-test's seeds; else one a core.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the search.")] = 0,
     out: Out = Path("runs"),
     set_: SetOption = None,
@@ -65,9 +68,9 @@ def advise(
         e = plan.base
         console.heading(f"Advice for {e.model.label()} on {e.data.label()}: {budget}")
         found = advising.conduct(
-            plan, asked, out=out, trials=trials, minutes=minutes, seeds=seeds, cuts=cut or (), only=only or (),
-            progress=console, device=device, root=data_root, allow_contamination=allow_contamination,
-            images=not no_images, command=command(),
+            plan, asked, out=out, workers=workers, trials=trials, minutes=minutes, seeds=seeds, cuts=cut or (),
+            only=only or (), progress=console, device=device, root=data_root,
+            allow_contamination=allow_contamination, images=not no_images, command=command(),
         )  # fmt: skip
     if json_:
         typer.echo(json.dumps(advising.summary(found), ensure_ascii=False, indent=1))

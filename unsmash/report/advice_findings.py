@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unsmash.advice_record import Advice, Relaxed, Retest, candidates
+from unsmash.advice_record import MOST, Advice, Relaxed, Retest, candidates, choices
 from unsmash.frontier_record import Reached
 from unsmash.report.words import compact, listed, milliseconds, percent, plural, points, span, spell, whole
 
@@ -25,6 +25,10 @@ def headline(advice: Advice) -> str:
         )
     if advice.retests:
         many = len(advice.retests)
+        waiting = min(MOST, len(choices(advice.trials))) - many
+        if waiting > 0:
+            failed = "the first choice" if many == 1 else f"the first {spell(many)} choices"
+            return f"No advice yet: {failed} failed the re-test, and there was no time for the next."
         failed = "the one choice" if many == 1 else f"all {spell(many)} choices"
         return f"No advice: {failed} failed the re-test."
     met = len(candidates(advice.trials))

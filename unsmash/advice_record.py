@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from unsmash.errors import RecordError
-from unsmash.frontier_record import FINE, Ceiling, Reached, Row, Share
+from unsmash.frontier_record import Ceiling, Reached, Row, Share
 from unsmash.plain import build
 from unsmash.records import Failure
 
@@ -144,9 +144,16 @@ class Advice:
         return next(one for one in self.trials if one.number == number)
 
 
+COARSE = 0.005
+"""Share of accuracy that prices are told apart by"""
+
+
 def price(trial: Trial) -> tuple[float, ...]:
-    """What trials are sorted by: accuracy lost in tenths of a point, bytes, multiply-adds, then the first tried."""
-    lost = math.inf if trial.lost is None else round(trial.lost, FINE) + 0.0
+    """What trials are sorted by: accuracy lost in steps of half a point, bytes, multiply-adds, then the first tried.
+
+    A few hundred images cannot tell less, and a gain is luck: a dear defence must not win by either.
+    """
+    lost = math.inf if trial.lost is None else round(max(0.0, trial.lost) / COARSE) * COARSE
     sent = math.inf if trial.bytes_sent is None else trial.bytes_sent
     return (lost, sent, math.inf if trial.device_macs is None else trial.device_macs, trial.number)
 

@@ -90,6 +90,7 @@ class Control:
         self.model = split(victim.net, victim.entry, self.at, rehearse.splits).to(lab.device).eval()
         self.rehearse = replace(rehearse, experiment=undefended(rehearse.experiment, self.at))
         self.memory: Memory = {}
+        self.made: dict[str, Result] = {}
 
     def run(self, attack: Attack, name: str) -> Result:
         """One attack there, under the grants that it needs."""
@@ -101,7 +102,10 @@ class Control:
     def card(self, result: Result) -> Card:
         """Run the attack where it must succeed, with the settings of the audited one."""
         attack = next(a for a in self.attacks if a.model_dump(mode="json") == result.settings)
-        control = self.run(attack, result.name)
+        name = result.name.partition("@")[0]  # the control is the same whoever the adversary is: it is made once
+        if name not in self.made:
+            self.made[name] = self.run(attack, name)
+        control = self.made[name]
         if control.failure:
             return _with(result.card, strong=False, told=f"Its control run did not finish: {control.failure}.")
         share = control.scores["identification"].mean

@@ -24,11 +24,11 @@ from unsmash.events import Event
 from unsmash.store import Store
 
 STUDY: dict[str, Any] = {
-    "data": {"kind": "mnist5k", "train": 1000, "shadow": 1000, "validator": 300, "val": 200, "victims": 100},
-    "attacks": ["lookalike", "ridge", {"kind": "decoder", "size": "small", "epochs": 6, "copies": 1}, "gallery"],
+    "data": {"kind": "mnist5k", "train": 600, "shadow": 600, "validator": 200, "val": 100, "victims": 60},
+    "attacks": ["lookalike", "ridge", {"kind": "decoder", "size": "small", "epochs": 4, "copies": 1}, "gallery"],
     "sweep": {
         "model": ["splitnn", "shallow_net"],
-        "train.epochs": [3, 6],
+        "train.epochs": [2, 4],
         "defences": [
             [], *([{"kind": "laplace", "scale": scale, "when": "inference"}] for scale in (0.25, 0.5, 1.0, 2.0, 4.0)),
             *([{"kind": "gaussian", "sigma": sigma, "when": "inference"}] for sigma in (0.5, 1.0, 2.0, 4.0)),

@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ import torch
 from small import TINY
 from torch import Tensor
 
-from unsmash import pipeline
+from unsmash import controls, pipeline
 from unsmash.attacks.base import Attack
 from unsmash.attacks.ridge import Ridge
 from unsmash.component import discover
 from unsmash.data.base import Images, Splits
+from unsmash.data.digits import Digits
 from unsmash.defences.gaussian import GaussianShield
 from unsmash.errors import BoundError, ConfigError, UnsmashError
 from unsmash.events import Event
@@ -28,7 +31,7 @@ from unsmash.experiment import DEFAULT_ATTACKS, Experiment, study
 from unsmash.judge import judge
 from unsmash.lab import Lab
 from unsmash.pipeline import Measured
-from unsmash.records import Run
+from unsmash.records import Result, Run
 from unsmash.split import Shield
 from unsmash.victim import prepare
 from unsmash.view import View
@@ -121,6 +124,26 @@ def test_a_victim_is_trained_once(digits: Splits, tmp_path: Path) -> None:
     assert not cached(seed=1)
     assert not cached(train={"epochs": 1})
     assert not cached(train={"epochs": 2, "rate": 1e-3})
+
+
+def train_there(cache: Path, passes: SimpleQueue[list[int]]) -> None:
+    """What a process of its own tells while it prepares a victim."""
+    told: list[Event] = []
+    one = experiment(train={"epochs": 2}, defences=[{"kind": "gaussian", "sigma": 0.1, "when": "inference"}])
+    prepare(one, Digits.model_validate(TINY).load(Path()), Lab(sink=told.append), cache)
+    passes.put([event.step for event in told if (event.kind, event.stage) == ("epoch", "train")])
+
+
+@pytest.mark.slow
+def test_processes_that_want_one_victim_at_once_train_it_once(tmp_path: Path) -> None:
+    context = get_context("spawn")
+    passes: SimpleQueue[list[int]] = context.SimpleQueue()
+    both = [context.Process(target=train_there, args=(tmp_path, passes)) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(120)
+    assert sorted(passes.get() for _ in both) == [[], [1, 2]]
 
 
 def test_other_training_images_train_another_victim(digits: Splits, tmp_path: Path) -> None:
@@ -281,6 +304,24 @@ def test_the_control_run_is_made_only_when_it_is_needed(digits: Splits) -> None:
     assert safe.result("ridge").card.strong
     assert "on the undefended cut at" in safe.result("ridge").card.evidence[-1]
     assert judge([safe], "identification>0.5").word == "passes"
+
+
+def test_a_control_run_is_made_once_for_all_adversaries(digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    real = controls.Control.run
+
+    def run(self: controls.Control, attack: Attack, name: str) -> Result:
+        made.append(name)
+        return real(self, attack, name)
+
+    monkeypatch.setattr(controls.Control, "run", run)
+    threats = [dict(threat) for threat in standing_plain(4)]
+    safe = run_of(experiment(defences=STRONG_NOISE, threats=threats), digits, budget="identification>0.9")
+    cards = [result.card for result in safe.results if result.kind == "ridge"]
+    assert len(cards) == 2
+    assert all(card.strong for card in cards)
+    assert made == ["ridge"]
+    assert cards[0].evidence[-1] == cards[1].evidence[-1]
 
 
 def test_an_attack_that_fails_its_control_is_no_evidence_of_safety(

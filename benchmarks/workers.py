@@ -1,9 +1,10 @@
 """Forty experiments over four victims, by one worker and by two: `python benchmarks/workers.py [repeats]`.
 
 Both ways in turn, each in an empty store. Printed: wall time and the ratio; how many networks were trained (counted in
-the runs' own event logs); whether both stores hold the same bits; and the overhead, which is the workers' time outside
-their jobs (start of the processes, waiting, the frontier's page) as a share of the time inside. One worker has as many
-threads as each of two; the figure with all cores for one worker stands beside it.
+the runs' own event logs); whether both stores hold the same bits; how long it takes until the first job really begins
+(images, the check of every variant, the processes' start: once, however long the study is); and what scheduling costs,
+which is the workers' time after that outside their jobs (waiting, the last job alone, the frontier's page) as a share
+of the time inside. One worker has as many threads as each of two; the figure with both cores for one stands beside it.
 """
 
 from __future__ import annotations
@@ -54,12 +55,11 @@ def main(repeats: int = 3) -> int:
         for name, (workers, threads) in WAYS.items():
             one = once(workers, threads)
             took[name].append(one.seconds)
-            over[name].append(workers * one.seconds / one.inside - 1)
+            over[name].append(workers * (one.seconds - one.starting) / one.inside - 1)
             bits[name].add(one.digests)
             trained.add(one.trained)
-            print(
-                f"{name}: {one.seconds:.0f} s, {over[name][-1]:.1%} outside the jobs, {one.trained} trained", flush=True
-            )
+            told = f"{one.starting:.1f} s to start, then {over[name][-1]:.1%} outside the jobs"
+            print(f"{name}: {one.seconds:.0f} s, {told}, {one.trained} trained", flush=True)
     ratios = [one / two for one, two in zip(took[ALONE], took[TWO], strict=True)]
     same = len(bits[ALONE] | bits[TWO]) == 1
     print(f"{VARIANTS} experiments over {VICTIMS} victims, two workers against one of as many threads: ", end="")
@@ -76,6 +76,8 @@ class Once:
     """What one carrying out took and made."""
 
     seconds: float
+    starting: float
+    """Until the first job really begins"""
     inside: float
     """Seconds in jobs, of all workers together"""
     trained: int
@@ -86,9 +88,12 @@ def once(workers: int, threads: int) -> Once:
     """The study in an empty store."""
     torch.set_num_threads(workers * threads)
     inside: list[float] = []
+    begins: list[float] = []
 
     def hear(event: Event) -> None:
         inside.append(event.data.get("seconds", 0.0) if event.kind == "end" else 0.0)
+        if event.kind == "tick" and event.text.endswith("victim"):  # the first stage of a job
+            begins.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
@@ -97,7 +102,8 @@ def once(workers: int, threads: int) -> Once:
         runs = Store(Path(folder)).runs()
         assert len(runs) == len(found.frontier.rows) == VARIANTS
         digests = json.dumps(sorted((run.id, run.digest()) for run in runs))
-        return Once(seconds, sum(inside), sum(trainings(Path(folder) / run.id) for run in runs), digests)
+        trained = sum(trainings(Path(folder) / run.id) for run in runs)
+        return Once(seconds, begins[0] - begun, sum(inside), trained, digests)
 
 
 def trainings(folder: Path) -> int:

@@ -468,7 +468,10 @@ def test_where_time_is_short_a_probe_of_the_choice_that_leads_keeps_its_share_fr
     assert not asked
     assert seconds(30.0, 2, 1) == 200.0
     assert asked == [good[0].number]  # once, however often it is asked
+    monkeypatch.setattr("unsmash.execute.threads_of", lambda workers: 4 // workers)
     assert seconds(30.0, 4, 2) == 2 * 100.0 * advising.CROWDED
+    monkeypatch.setattr("unsmash.execute.threads_of", lambda workers: 1)
+    assert seconds(30.0, 4, 2) == 2 * 100.0
 
 
 def test_the_estimate_is_of_the_whole_ladder(once: tuple[Advised, list[Event]]) -> None:

@@ -126,6 +126,22 @@ def test_features_of_low_rank_in_single_precision_are_fitted_all_the_same(n: int
         assert (held - targets).square().mean() < 1e-2 * targets.square().mean()
 
 
+@pytest.mark.parametrize("draw", range(40))
+def test_rows_that_are_all_alike_but_for_a_few_are_fitted(draw: int) -> None:
+    """What one class sends where the label alone is sent: the same row again and again, and some that were misread."""
+    generator = torch.Generator().manual_seed(draw)
+    features = torch.randn(1, 9, generator=generator).repeat(140, 1)
+    odd = torch.randperm(140, generator=generator)[: 1 + draw % 3]
+    features[odd] = 3 * torch.randn(len(odd), 9, generator=generator)
+    targets = torch.rand(140, 30, generator=generator)
+    for penalty in (None, 1e-9):
+        guess = fit(features, targets, penalty=penalty)(features)
+        assert guess.isfinite().all()
+        same = torch.ones(140, dtype=torch.bool)
+        same[odd] = False
+        assert (guess[same] - targets[same].mean(0)).abs().max() < 0.2
+
+
 def test_constant_features_give_the_mean_of_the_targets() -> None:
     targets = rows(30, 2, 1)
     guess = fit(torch.ones(30, 4, dtype=torch.float64), targets)(torch.ones(3, 4, dtype=torch.float64))

@@ -49,6 +49,9 @@ IDLE = 60
 NEAREST = 2
 """Where nothing meets the demand: trials measured whole for each part that ended them"""
 
+MOST_KEPT = 2 / 3
+"""Share of the time that a re-test may keep free: a search must have some too"""
+
 CROWDED = 1.5
 """How much longer a seed takes in one of several processes that share the cores than in one that has them all"""
 
@@ -302,13 +305,15 @@ class Job:
             each = f"{duration(self.probed[leading.number])} a seed, by a probe of {duration(took)}"
             self.bench.lab.sink(Event("note", "re-test", f"a re-test of {leading.name} takes about {each}"))
         rounds = -(-self.seeds // self.workers)
-        return rounds * self.probed[leading.number] * (CROWDED if self.workers > 1 else 1.0)
+        crowded = execute.threads_of(self.workers) < execute.threads_of(1)
+        return rounds * self.probed[leading.number] * (CROWDED if crowded else 1.0)
 
     def _late(self, tried: Sequence[Trial]) -> bool:
         """Whether no more than the re-test's time is left."""
         if self.minutes is None:
             return False
-        return time.monotonic() - self.begun + self._retest_seconds(tried) > 60 * self.minutes
+        kept = min(self._retest_seconds(tried), MOST_KEPT * 60 * self.minutes)
+        return time.monotonic() - self.begun + kept > 60 * self.minutes
 
     def _over(self) -> bool:
         return self.minutes is not None and time.monotonic() - self.begun > 60 * self.minutes

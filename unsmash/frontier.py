@@ -27,6 +27,9 @@ from unsmash.records import Failure, Run, ThreatRecord
 from unsmash.varied import flat, varied
 from unsmash.verdicts import Verdict, Word
 
+LABEL_ONLY = "label_only"
+"""Name of the result that says what sending the answer alone gives away"""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -39,6 +42,33 @@ class Entry:
     report: str = ""
     failure: Failure | None = None
     seconds: float = 0.0
+    row: Row | None = None
+    """Its row, where that was made when it came back"""
+
+
+def settled(entry: Entry, budget: str) -> Entry:
+    """The entry with its row made, and of its runs only what a frontier needs beside rows.
+
+    A record holds a number for every victim, 2 MB in memory: of a thousand runs nobody can keep that.
+    """
+    return replace(entry, row=row(entry, budget), runs=tuple(_slim(run) for run in entry.runs))
+
+
+def _slim(run: Run) -> Run:
+    kept = [result for result in run.results if result.name == LABEL_ONLY]
+    bare = [
+        replace(one, ranks=(), scores={name: replace(score, values=()) for name, score in one.scores.items()})
+        for one in kept
+    ]
+    utility = run.utility
+    if utility is not None:
+        scores = (utility.accuracy, utility.undefended_accuracy)
+        accuracy, undefended = (replace(one, values=()) if one else None for one in scores)
+        utility = replace(utility, accuracy=accuracy, undefended_accuracy=undefended, questions={})
+    return Run(
+        run.id, {"defences": run.experiment.get("defences", ())}, run.seed, data=run.data, split=run.split,
+        utility=utility, results=tuple(bare), failure=run.failure, environment=run.environment, started=run.started,
+    )  # fmt: skip
 
 
 def frontier(
@@ -57,7 +87,7 @@ def frontier(
     settings = [flat(entry.experiment) for entry in entries]
     paths = varied(settings)
     rows = [
-        replace(row(entry, budget), settings={path: one[path] for path in paths if path in one})
+        replace(entry.row or row(entry, budget), settings={path: one[path] for path in paths if path in one})
         for entry, one in zip(entries, settings, strict=True)
     ]
     best = front(rows, chosen)
@@ -186,7 +216,7 @@ def _label_only(runs: Sequence[Run]) -> LabelOnly | None:
     able = [run for run in runs if run.utility and run.data and len(run.data.classes) > 1]
     bare = {run.id: run.utility.undefended_accuracy or run.utility.accuracy for run in able if run.utility}
     able = [run for run in able if bare[run.id] is not None]
-    measured = [run for run in able if any(result.name == "label_only" for result in run.results)]
+    measured = [run for run in able if any(result.name == LABEL_ONLY for result in run.results)]
     if not able:
         return None
     best = max(
@@ -197,7 +227,7 @@ def _label_only(runs: Sequence[Run]) -> LabelOnly | None:
     assert data is not None
     accuracy = Share(score.mean, score.low, score.high, score.n)
     macs = best.split.whole_macs or None if best.split else None
-    share = best.result("label_only").mean("identification") if measured else None
+    share = best.result(LABEL_ONLY).mean("identification") if measured else None
     least = len(data.classes) / max(data.sizes.get("victims", 0), len(data.classes))
     return LabelOnly(least if share is None else share, accuracy, macs, share is not None)
 

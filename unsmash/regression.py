@@ -18,6 +18,9 @@ from unsmash.errors import UnsmashError
 PENALTIES = tuple(10.0**power for power in (-5, -4, -3, -2, -1, 0, 1))
 """Tried penalties, relative to the mean square of a feature times the number of rows"""
 
+LOADS = 6
+"""Loads tried, each ten times the one before, until the matrix can be solved"""
+
 HELD_OUT = 0.2
 JUDGED_COLUMNS = 256
 """Targets that the penalty is chosen on; more change nothing and cost time"""
@@ -147,6 +150,14 @@ class _Solver:
 
 
 def _solve(gram: Tensor, right: Tensor, load: float) -> Tensor:
-    """(gram + load · I)⁻¹ right; NaN where that is not positive definite."""
-    factor, failed = torch.linalg.cholesky_ex(gram + torch.eye(len(gram), dtype=torch.float64) * load)
-    return right * math.nan if failed else torch.cholesky_solve(right, factor)
+    """(gram + load · I)⁻¹ right, at the next load of ten times as much that makes it positive definite.
+
+    A Gram matrix of a few rows that differ and many that do not lacks more than `least` by rounding. NaN where no load
+    helps: the numbers are not finite.
+    """
+    for _ in range(LOADS):
+        factor, failed = torch.linalg.cholesky_ex(gram + torch.eye(len(gram), dtype=torch.float64) * load)
+        if not failed:
+            return torch.cholesky_solve(right, factor)
+        load *= 10
+    return right * math.nan

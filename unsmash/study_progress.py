@@ -8,7 +8,7 @@ from typing import Any
 
 from unsmash.events import Event, Sink
 from unsmash.execute import Job, Outcome
-from unsmash.frontier import Entry, row
+from unsmash.frontier import Entry, settled
 from unsmash.frontier_record import Row
 from unsmash.report.words import duration, percent, whole
 from unsmash.store import REPORT, Store
@@ -45,20 +45,16 @@ class Entries:
         variant = next(one for one in self.plan.variants if one.name == outcome.name)
         runs = tuple(self.store.load(name) for name in outcome.runs)
         page = self.store.folder(runs[0].id) / REPORT if runs else None
-        entry = Entry(
-            variant.name,
-            variant.study.experiment.model_dump(mode="json"),
-            runs,
-            f"../../{runs[0].id}/{REPORT}" if page and page.is_file() else "",
-            outcome.failure,
-            outcome.seconds,
-        )
+        href = f"../../{runs[0].id}/{REPORT}" if page and page.is_file() else ""
+        plain = variant.study.experiment.model_dump(mode="json")
+        entry = settled(Entry(variant.name, plain, runs, href, outcome.failure, outcome.seconds), self.plan.budget)
+        assert entry.row is not None
         self.found[variant.name] = entry
         self.measured += [] if outcome.known else [outcome.seconds]
         with self.lock:
             self.active.discard(variant.name)
             kind: Any = "fail" if outcome.failure else "end"
-            text = f"{_say(row(entry, self.plan.budget), outcome)}; {self._left(slots)}"
+            text = f"{_say(entry.row, outcome)}; {self._left(slots)}"
             told = {"runs": list(outcome.runs), "known": outcome.known, "seconds": outcome.seconds}
             self.sink(Event(kind, variant.name, text, data=told))
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from unsmash import judge
 from unsmash.errors import RecordError
-from unsmash.frontier import Entry, frontier
+from unsmash.frontier import Entry, frontier, settled
 from unsmash.frontier_record import About, Frontier, Reached, Row, Share, front, load, price
 from unsmash.plain import dumps
 from unsmash.records import Bound, Card, Failure, Run, Utility
@@ -375,3 +375,27 @@ def test_what_rows_share_is_told_once() -> None:
     cut = replace(elsewhere, split=replace(elsewhere.split, at="pool"))
     assert study(entry("a"), entry("c", cut)).model == "splitnn"
     assert not math.isnan(made.rows[0].seconds)
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("labelled", "broken"), [(True, False), (False, False), (True, True)])
+def test_entries_settled_one_by_one_give_the_same_frontier(labelled: bool, broken: bool) -> None:
+    budget = "identification>0.05 or accuracy<0.9"
+    entries = [Entry("failed", {"defences": []}, failure=Failure("TrainingError", "NaN", "victim"), seconds=3.0)]
+    for number in range(2):
+        one = measured(f"run{number}", 5 * number, right=88 + number, bare=90 + number if labelled else None)
+        if labelled:
+            one = replace(one, results=(*one.results, attack("label_only", 3, role="floor", threat="")))
+        if broken and number:
+            one = replace(one, failure=Failure("UnsmashError", "no", "proofs"))
+        entries.append(Entry(f"row {number}", one.experiment, (one, replace(one, seed=1)), "page.html", seconds=1.0))
+    slim = [settled(entry, budget) for entry in entries]
+    made = [frontier(some, id="5eed", name="study", budget=budget, seeds=(0, 1)) for some in (slim, entries)]
+    assert made[0] == made[1]
+    for run_ in (one for entry in slim for one in entry.runs):
+        assert {result.name for result in run_.results} <= {"label_only"}
+        assert '"values": [0' not in dumps(run_)
+        assert '"values": [1' not in dumps(run_)
+        assert all(not result.ranks for result in run_.results)

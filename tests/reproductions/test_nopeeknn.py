@@ -145,7 +145,7 @@ def test_the_fields_distance_correlation_is_there_without_any_dependence() -> No
     assert abs(told["compat"][0] - told["compat_unpaired"][0]) < 0.02
     same = dependence(x, x, 64)
     assert same["compat"][0] == pytest.approx(1)
-    assert same["compat_unpaired"][0] < 0.95
+    assert same["compat_unpaired"][0] < same["compat"][0] - 0.02
 
 
 def test_the_weights_kept_are_those_of_the_best_pass(bench: Workbench) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from unsmash.attacks.base import Attack
 from unsmash.attempt import attempt
@@ -49,8 +52,7 @@ def attacked(bench: Workbench, target: Target, holding: Holding, attack: Attack,
 
 def _attacked(bench: Workbench, target: Target, holding: Holding, attack: Attack, readers: int, lab: Lab) -> Made:
     victims, truth = digits(bench.root, "test", FIRST_VICTIM, FIRST_VICTIM + target.plan.victims)
-    mine = letters(bench.root, holding.source, holding.count, test=holding.test)
-    images = mine.as_in_the_file() if holding.sideways else mine.images
+    images = _images(bench.root, holding)
     unknown = torch.full((len(images),), -1)
     scene = make_scene(victims, truth, images, unknown, CLASSES, lab.beside("scene"))
     threat = Threat(name="query", grants=tuple(sorted(attack.required())))
@@ -59,6 +61,12 @@ def _attacked(bench: Workbench, target: Target, holding: Holding, attack: Attack
     figures = figures_of(result, METRICS) | {"shared": alike(victims, images)}
     assert guess is not None
     return Made(figures, {"guess": shown(guess)})
+
+
+@functools.lru_cache(4)
+def _images(root: Path, holding: Holding) -> Tensor:
+    mine = letters(root, holding.source, holding.count, test=holding.test)
+    return mine.as_in_the_file() if holding.sideways else mine.images
 
 
 def _reader(bench: Workbench, count: int) -> Recogniser | None:

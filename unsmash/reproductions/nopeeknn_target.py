@@ -6,6 +6,7 @@ penalty, and the weights of the pass that did best on the very images whose accu
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unsmash import scoring
+from unsmash.data.base import Pool
 from unsmash.data.mnist import Mnist
 from unsmash.defences.nopeek import NoPeek
 from unsmash.lab import Lab
@@ -86,10 +88,17 @@ class Target:
 
 def digits(root: Path, file: Literal["train", "test"], start: int, stop: int) -> tuple[Tensor, Tensor]:
     """MNIST in the order of its file: images [n, 1, 28, 28] in [0, 1], and labels [n]."""
+    pool = _file(root, file)
+    return pool.pixels[start:stop].float() / 255, pool.labels[start:stop].long()
+
+
+@functools.lru_cache(2)
+def _file(root: Path, file: Literal["train", "test"]) -> Pool:
+    """A file is read once, not for every step."""
     pools = Mnist().pools(root)
     pool = pools.target if file == "train" else pools.victims
     assert pool is not None
-    return pool.pixels[start:stop].float() / 255, pool.labels[start:stop].long()
+    return pool
 
 
 def target(bench: Workbench, plan: Plan, chosen: Chosen) -> Target:

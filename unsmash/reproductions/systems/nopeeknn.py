@@ -66,7 +66,7 @@ class NoPeekNN(Reproduction):
     """Also the PySyft notebook's network and decoder, from which it descends"""
 
     quick: ClassVar[dict[str, Any]] = {
-        "train": 2000, "epochs": 3, "held": 1000, "test": 1000, "victims": 200, "few": 100, "many": 1000,
+        "train": 2000, "epochs": 3, "held": 1000, "test": 1000, "victims": 200, "few": 100, "many": 500,
         "curve": (25, 50, 250), "readers": 1000, "notebook": False,
     }  # fmt: skip
     tiny: ClassVar[dict[str, Any]] = {

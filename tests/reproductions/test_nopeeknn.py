@@ -170,18 +170,15 @@ def heard(hits: dict[tuple[str, int], float], figures: dict[str, float], shared:
     at = Target(PLAN, "test", shallow("flat", GREY), told, [[0.9, 0.8], [0.95, 0.9]], 2)
     behind = {(weight, False): {"ridge_few": made["ridge", 500].figures} for weight in (0.0, 0.1)}
     targets = {(0.1, False): at, (0.1, True): replace(at, chosen="held")}
-    return words.Heard(0.1, 500, 5000, 100, "letters", targets, made, behind)
+    return words.Heard(0.1, 500, 5000, 5, 100, "letters", targets, made, behind)
 
 
 FIGURES = {"accuracy": 0.95, "compat": 0.5, "compat_unpaired": 0.4, "unbiased": 0.6, "label_only": 0.1}
 
 
 def hits(few: float, many: float) -> dict[tuple[str, int], float]:
-    return {
-        (name, count): share
-        for count, share in ((500, few), (5000, many))
-        for name in ("published", "upright", "ridge", "decoder")
-    }
+    kinds = ("published", "upright", "longer", "ridge", "decoder")
+    return {(name, count): share for count, share in ((500, few), (5000, many)) for name in kinds}
 
 
 @pytest.mark.parametrize(
@@ -201,7 +198,15 @@ def test_the_words_name_the_better_attack_and_the_relation_measured() -> None:
     assert "within what chance allows" in words.nopeek(heard(weak, FIGURES))
     assert "No victim" in words.shared(heard(weak, FIGURES))
     assert "3 of 100" in words.shared(heard(weak, FIGURES, shared=3))
-    assert len(set(words.findings(heard(weak, FIGURES)))) == 6
+    assert len(set(words.findings(heard(weak, FIGURES)))) == 7
+
+
+def test_what_more_steps_do_is_told_apart_from_what_more_images_do() -> None:
+    assert words.longer(5, 500, 5000) * -(-500 // 128) == 5 * -(-5000 // 128) == 200
+    found = hits(0.1, 0.9)
+    assert "takes 20 steps, with 5,000 200" in words.steps(heard(found, FIGURES))
+    assert "is the number of images" in words.steps(heard(found | {("longer", 500): 0.2}, FIGURES))
+    assert "is the length of the training" in words.steps(heard(found | {("longer", 500): 0.8}, FIGURES))
 
 
 def test_a_share_has_an_interval_and_a_single_figure_none() -> None:

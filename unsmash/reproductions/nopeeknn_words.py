@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from unsmash.attacks.affine_decoder import AffineDecoder
 from unsmash.reproductions.measures import Kept
 from unsmash.reproductions.nopeeknn_target import Target
 from unsmash.reproductions.workbench import Made
@@ -31,6 +32,10 @@ LEFT_OUT = (
 )
 
 
+BATCH = AffineDecoder.model_fields["batch"].default
+"""Images a step of the published decoder"""
+
+
 @dataclass(frozen=True)
 class Heard:
     """What was measured."""
@@ -38,6 +43,8 @@ class Heard:
     weight: float
     few: int
     many: int
+    passes: int
+    """Of the published decoder over the adversary's images"""
     victims: int
     told: str
     """What the adversary's images are"""
@@ -67,7 +74,7 @@ def headline(heard: Heard) -> str:
 def findings(heard: Heard) -> tuple[str, ...]:
     """A sentence for each fault and each claim."""
     return (
-        protection(heard), attacker(heard), nopeek(heard), selection(heard), dependence(heard), shared(heard)
+        protection(heard), steps(heard), attacker(heard), nopeek(heard), selection(heard), dependence(heard), shared(heard)
     )  # fmt: skip
 
 
@@ -87,6 +94,26 @@ def protection(heard: Heard) -> str:
         f"The conclusion that NoPeek protects against {heard.few:,} images and not against {heard.many:,} {claim}: the "
         f"strongest attack identifies {few[0]:.1%} with {heard.few:,} and {many[0]:.1%} with {heard.many:,}, where the "
         f"label alone would identify {label:.1%}."
+    )
+
+
+def longer(passes: int, few: int, many: int) -> int:
+    """Passes over the few images in which the published decoder takes as many steps as over the many."""
+    return max(1, round(passes * -(-many // BATCH) / -(-few // BATCH)))
+
+
+def steps(heard: Heard) -> str:
+    """The published decoder took ten times as many steps with ten times as many images."""
+    taken = [heard.passes * -(-count // BATCH) for count in (heard.few, heard.many)]
+    short, long, more = (
+        heard.hit(*key)[0] for key in (("published", heard.few), ("longer", heard.few), ("published", heard.many))
+    )
+    nearer = abs(more - long) < abs(long - short)
+    reason = "length of the training" if nearer else "number of images"
+    return (
+        f"With {heard.few:,} images the published decoder takes {taken[0]} steps, with {heard.many:,} {taken[1]}; it "
+        f"identifies {short:.1%} and {more:.1%}. After {taken[1]} steps on the {heard.few:,} it identifies {long:.1%}: "
+        f"most of the difference is the {reason}."
     )
 
 

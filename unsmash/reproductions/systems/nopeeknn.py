@@ -96,7 +96,9 @@ class NoPeekNN(Reproduction):
         ]  # fmt: skip
         sheet, pictures = self._pictures(bench, made)
         mine = letters(bench.root, source, min(self.few, 16))
-        heard = words.Heard(self.weight, self.few, self.many, self.victims, mine.told, targets, made, behind)
+        heard = words.Heard(
+            self.weight, self.few, self.many, self.passes, self.victims, mine.told, targets, made, behind
+        )
         return Findings(
             words.headline(heard), words.findings(heard), tuple(tables), (sheet,),
             (self._curve(ridge, made, published), self._passes(published)), pictures,
@@ -119,6 +121,9 @@ class NoPeekNN(Reproduction):
             made["upright", count] = attacked(bench, at, upright, published, self.readers)
             made["ridge", count] = attacked(bench, at, upright, self._ridge(), self.readers)
             made["decoder", count] = attacked(bench, at, upright, Decoder(), self.readers)
+        longer = words.longer(self.passes, self.few, self.many)
+        few = Holding(source, self.few, sideways=True)
+        made["longer", self.few] = attacked(bench, at, few, AffineDecoder(epochs=longer), self.readers)
         most = Holding(source, self.many)
         made["mean_image", self.many] = attacked(bench, at, most, MeanImage(), self.readers)
         made["random_image", self.many] = attacked(bench, at, most, RandomImage(), self.readers)
@@ -154,6 +159,8 @@ class NoPeekNN(Reproduction):
             right[f"published decoder, {count:,} images"] = _scores(made["upright", count].figures)
             right[f"ridge regression, {count:,} images"] = _scores(made["ridge", count].figures)
             right[f"residual decoder, {count:,} images"] = _scores(made["decoder", count].figures)
+        longer = f"published decoder, {self.few:,} images, as many steps as with {self.many:,}"
+        ours[longer] = _scores(made["longer", self.few].figures)
         right["floor: the average image"] = _scores(made["mean_image", self.many].figures)
         right["floor: any image of the adversary's"] = _scores(made["random_image", self.many].figures)
         label = measure(at.figures, "label_only", percent=True)

@@ -73,9 +73,8 @@ def headline(heard: Heard) -> str:
 
 def findings(heard: Heard) -> tuple[str, ...]:
     """A sentence for each fault and each claim."""
-    return (
-        protection(heard), steps(heard), attacker(heard), nopeek(heard), selection(heard), dependence(heard), shared(heard)
-    )  # fmt: skip
+    said = (protection, steps, attacker, nopeek, selection, dependence, shared)
+    return tuple(sentence(heard) for sentence in said)
 
 
 def protection(heard: Heard) -> str:

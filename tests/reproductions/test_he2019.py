@@ -135,6 +135,10 @@ def test_the_words_follow_the_figures() -> None:
     falling, broken = row("rMLE", 0.9, 0.5, 0.1, right=(0.9, 0.8, 0.7)), row("inverse network", 0.9, 0.1, 0.5, hits=0.4)
     assert "for 1 of 2 attacks" in orders.headline([falling, broken])
     assert "**90%** of 20" in orders.headline([falling, broken])
+    flat = Row("MNIST", "rMLE", MNIST.cuts, (scores(0.9, 1.0), scores(0.8, 1.0)))
+    share, count, where = orders.deepest([flat, broken])
+    assert (share, count) == (0.4, 20)
+    assert where == "at relu32, the deepest cut of CIFAR-10 (inverse network, as published),"
     assert "all 1 attacks" in orders.broken([falling])
     assert "0.900, 0.100, 0.500" in orders.broken([falling, broken])
     assert "rMLE, CIFAR-10 at relu32 still identifies 90%" in orders.unrecognisable([falling, broken])

@@ -51,23 +51,20 @@ def headline(rows: Sequence[Row]) -> str:
     fall = sum(row.order("ssim") == -1 for row in rows)
     share, count, where = deepest(rows)
     return (
-        f"Deeper cuts give away less by SSIM for {fall} of {len(rows)} attacks and networks, as published; yet {where} "
-        f"**{share:.0%}** of {count} victims are identified."
+        f"Deeper cuts give away less by SSIM, as published, for {fall} of {len(rows)} attacks and networks; {where} "
+        f"**{share:.0%}** of {count} victims are still identified."
     )
 
 
 def deepest(rows: Sequence[Row]) -> tuple[float, int, str]:
-    """The most that any attack identifies at a network's last cut: share, victims, and where."""
+    """The most that any attack identifies at the last cut of the network with most cuts: share, victims, and where."""
+    most = max(len(row.cuts) for row in rows)
     best = (-1.0, 0, "")
-    for row in rows:
-        for scores, whose in ((row.ours, "published"), (row.right, "our")):
+    for row in (row for row in rows if len(row.cuts) == most):
+        for scores, whose in ((row.ours, "as published"), (row.right, "our own")):
             if scores and scores[-1]["identification"][0] > best[0]:
                 share, _, _, count = scores[-1]["identification"]
-                best = (
-                    share,
-                    count,
-                    f"at {row.cuts[-1]}, the deepest cut of {row.title}, by the {whose} {row.attack},",
-                )
+                best = (share, count, f"at {row.cuts[-1]}, the deepest cut of {row.title} ({row.attack}, {whose}),")
     return best
 
 

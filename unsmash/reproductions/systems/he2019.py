@@ -60,7 +60,7 @@ class He2019(Reproduction):
     """Photographs that train the six convolutions"""
     cifar10_epochs: int = Field(20, ge=1, le=500)
     """Passes over them"""
-    cifar10_shadow: int = Field(3000, ge=32, le=40_000)
+    cifar10_shadow: int = Field(4100, ge=32, le=40_000)
     """Photographs of the adversary's"""
     cifar10_victims: int = Field(20, ge=4, le=500)
     """Photographs that are attacked"""

@@ -37,6 +37,10 @@ class Recipe:
     """Adam's weight decay"""
     step: tuple[int, float] | None = None
     """Epochs after which the rate is multiplied, and by what"""
+    eps: float = 1e-8
+    """Adam's, added to the root of the squared gradients"""
+    amsgrad: bool = False
+    """Adam's variant that divides by the largest of them"""
 
     def pixels(self, images: Tensor) -> Tensor:
         """Images in [0, 1] as the loss sees them."""
@@ -70,7 +74,9 @@ def reconstruct(view: View, recipe: Recipe, make: Callable[[], nn.Module], lab: 
 
 def _train(network: nn.Module, view: View, recipe: Recipe, lab: Lab) -> None:
     oracle, targets, order = view.oracle(view.shadow), recipe.pixels(view.shadow), lab.generator("order")
-    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+    optimiser = torch.optim.Adam(
+        network.parameters(), lr=recipe.rate, weight_decay=recipe.decay, eps=recipe.eps, amsgrad=recipe.amsgrad
+    )
     every, factor = recipe.step or (recipe.epochs, 1.0)
     decay = torch.optim.lr_scheduler.StepLR(optimiser, every, factor)
     batches = [

@@ -47,6 +47,18 @@ class Optimiser:
             self.cycle.step()
 
 
+class Steps(Protocol):
+    """What a party needs of its optimiser."""
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        ...
+
+    def step(self) -> None:
+        """One update."""
+        ...
+
+
 class Server(Protocol):
     """The server's side of split training. An active adversary is another implementation of this."""
 
@@ -58,7 +70,7 @@ class Server(Protocol):
 class HonestServer:
     """Trains the server half on cross-entropy and returns the gradient, as its own defence lets it out."""
 
-    def __init__(self, answer: Callable[[Smashed], Tensor], optimiser: Optimiser, reply: Reply | None = None) -> None:
+    def __init__(self, answer: Callable[[Smashed], Tensor], optimiser: Steps, reply: Reply | None = None) -> None:
         self.logits, self.optimiser, self.reply = answer, optimiser, reply
 
     def answer(self, release: Smashed, y: Tensor) -> tuple[Smashed, float]:

@@ -212,7 +212,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(letters: Letters, 
 
 
 def test_a_leg_goes_on_with_adams_memory(letters: Letters, tmp_path: Path) -> None:
-    """Two passes in one leg and in two differ in the order of images alone: the second leg's first steps count on."""
+    """Its steps are counted on, so its averages are not begun anew."""
     bench = Workbench("omniglot", Lab(), letters.root, tmp_path)
     trained(bench, "target", PUBLISHED, letters)
     steps = []

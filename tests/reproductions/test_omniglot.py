@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import zipfile
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from unsmash.attacks.lookalike import Lookalike
+from unsmash.data import Pools
 from unsmash.errors import ConfigError
 from unsmash.lab import Lab
 from unsmash.metrics.images import mse
@@ -44,9 +46,21 @@ PUBLISHED = Course(passes=2, leg=1, batch=32, buffer=20, inference=True)
 PRIVATE = Course(passes=2, leg=1, batch=16, rate=PRIVATE_RATE, dropout=0.0, grouped=True, noise=0.5)
 
 
+@functools.cache
+def read(root: Path) -> Pools:
+    """The three sets, read once for all tests."""
+    return Letters(root, WHOLE).pools
+
+
+def taken(root: Path, sizes: Sizes) -> Letters:
+    letters = Letters(root, sizes)
+    letters.pools = read(root)
+    return letters
+
+
 @pytest.fixture
 def letters(root: Path) -> Letters:
-    return Letters(root, FEW)
+    return taken(root, FEW)
 
 
 # the shuffle buffer
@@ -73,7 +87,7 @@ def test_a_buffer_of_one_keeps_the_order_and_a_large_one_draws_evenly() -> None:
 
 def test_the_leak_is_found_by_content_as_by_the_files_themselves(root: Path) -> None:
     """Against the files' own bytes, which are equal too."""
-    found = contamination(Letters(root, WHOLE).pools).figures
+    found = contamination(read(root)).figures
     files: dict[str, list[tuple[str, str]]] = {}
     for name in ("background_small1", "background_small2"):
         with zipfile.ZipFile(root / "omniglot-py" / f"images_{name}.zip") as archive:
@@ -89,7 +103,7 @@ def test_the_leak_is_found_by_content_as_by_the_files_themselves(root: Path) -> 
 
 
 def test_whole_sets_are_used_and_validation_has_other_images_of_the_same_alphabets(root: Path) -> None:
-    letters = Letters(root, replace(WHOLE, train=200, val=200))
+    letters = taken(root, replace(WHOLE, train=200, val=200))
     tests = letters.tests
     assert len(tests.images) == 3_120
     assert len(letters.shadow) == 2_720
@@ -106,7 +120,7 @@ def test_whole_sets_are_used_and_validation_has_other_images_of_the_same_alphabe
 
 
 def test_with_fewer_images_none_is_called_clean_that_stands_in_the_attackers_whole_set(letters: Letters) -> None:
-    whole = Letters(letters.root, WHOLE).shadow
+    whole = taken(letters.root, WHOLE).shadow
     held, known = ({image.numpy().tobytes() for image in images} for images in (letters.shadow, whole))
     for image, leaked in zip(letters.tests.images, letters.tests.leaked, strict=True):
         assert (image.numpy().tobytes() in held) == bool(leaked)
@@ -116,7 +130,7 @@ def test_with_fewer_images_none_is_called_clean_that_stands_in_the_attackers_who
 
 def test_too_few_of_the_attackers_images_are_refused(root: Path) -> None:
     with pytest.raises(ConfigError, match="shadow"):
-        _ = Letters(root, replace(FEW, shadow=1)).tests
+        _ = taken(root, replace(FEW, shadow=1)).tests
 
 
 # ε
@@ -286,7 +300,7 @@ def test_components_draw_what_scikit_learns_do(letters: Letters) -> None:
 
 @pytest.mark.slow
 def test_floors_of_the_whole_sets_are_those_known_before(root: Path, tmp_path: Path) -> None:
-    letters = Letters(root, WHOLE)
+    letters = taken(root, WHOLE)
     bench = Workbench("omniglot", Lab(), root, tmp_path)
     known = paper("omniglot").tables["floors"]
     for row in known.rows:

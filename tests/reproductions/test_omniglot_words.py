@@ -59,18 +59,30 @@ def test_the_headline_tells_what_was_measured() -> None:
     assert "1,000 of the 3,120" in told
 
 
-@pytest.mark.parametrize(("private", "protects"), [(30.0, False), (21.0, False), (17.0, False), (10.0, True)])
-def test_dp_sgd_is_said_to_protect_where_it_does_beyond_the_intervals(private: float, protects: bool) -> None:
-    told = sentence(run(private, alike=20.0), "trained alike, beyond both intervals")
-    assert ("does not protect" in told) == (not protects)
-    assert ("Two of two private targets give away less" in told) == protects
+@pytest.mark.parametrize(
+    ("private", "said"), [(30.0, "more at"), (21.0, "as much, within"), (17.0, "as much, within"), (10.0, "less at")]
+)
+def test_private_targets_are_compared_beyond_the_intervals(private: float, said: str) -> None:
+    told = sentence(run(private, alike=20.0), "the private ones give")
+    assert f"the private ones give {said}" in told
     assert f"{private:.1f}\u202f%" in told
+
+
+@pytest.mark.parametrize(("private", "protects"), [(10.0, False), (2.5, False), (1.0, True)])
+def test_dp_sgd_is_said_to_protect_nobody_only_where_more_than_chance_is_identified(
+    private: float, protects: bool
+) -> None:
+    told = sentence(run(private), "the private ones give")
+    assert ("does not protect" in told) == (not protects)
+    assert ("No more than chance" in told) == protects
 
 
 @pytest.mark.parametrize(("blank", "wrong"), [(0.7, True), (0.4, False)])
 def test_ssim_is_blamed_only_where_it_ranks_wrongly(blank: float, wrong: bool) -> None:
-    told = sentence(run(blank=blank), "blank page scores")
-    assert ("wrong way round" in told) == wrong
+    got = run(blank=blank)
+    assert ("wrong way round" in sentence(got, "blank page scores")) == wrong
+    got.attacks[PUBLISHED]["ridge"] = made(0.2)  # as much as a blank page: nothing is ranked
+    assert "wrong way round" not in sentence(got, "blank page scores")
 
 
 def test_a_decoder_that_gave_one_guess_is_named_and_no_other() -> None:

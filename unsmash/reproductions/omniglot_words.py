@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from unsmash.report.words import decimal, listed, percent, spell
+from unsmash.report.words import decimal, listed, percent
 from unsmash.reproductions.omniglot_tables import ALIKE, ATTACKS, PUBLISHED, RIGHT, START, Measured
 from unsmash.reproductions.record import Measure
 
-MORE, LESS, SAME = "more than", "less than", "within the intervals as much as"
+MORE, LESS, SAME = "more than", "less than", "no more and no less, within the intervals, than"
 
 
 def headline(got: Measured) -> str:
@@ -89,8 +89,8 @@ def _similarity(got: Measured) -> str:
         f"a blank page scores {decimal(blank.value, 3)} and identifies {_percent(seen.value)}, ridge scores "
         f"{decimal(ridge.value, 3)} and identifies {_percent(named.value)}"
     )
-    wrong = (blank.value > ridge.value) != (seen.value > named.value)
-    verdict = "**SSIM ranks guesses the wrong way round on white pages**" if wrong else "SSIM ranks these two rightly"
+    wrong = blank.value > ridge.value and _against(named, seen) == MORE
+    verdict = "**SSIM ranks guesses the wrong way round on white pages**" if wrong else "SSIM beside identification"
     return f"{verdict}: {told}."
 
 
@@ -127,18 +127,25 @@ def _private_leak(got: Measured) -> str:
 
     alike, names = best(ALIKE), list(got.private)
     each = listed([f"{_percent(best(name).value)} at {name}" for name in names])
-    less = [name for name in names if _against(best(name), alike) == LESS]
+    safe = [name for name in names if (best(name).low or 0.0) <= got.chance]
     verdict = (
-        f"{spell(len(less)).capitalize()} of {spell(len(names))} private targets give away less than the one trained "
-        f"alike, beyond both intervals ({listed(less)})"
-        if less
-        else "**DP-SGD does not protect the images sent**: no private target gives away less than the one trained "
-        "alike, beyond both intervals"
+        f"No more than chance is identified, within the intervals, at {listed(safe)}"
+        if safe
+        else "**DP-SGD does not protect the images sent**: more than chance is identified at every noise"
+    )
+    against = {name: _against(best(name), alike) for name in names}
+    sides = {"more": MORE, "less": LESS, "as much, within the intervals,": SAME}
+    compared = listed(
+        [
+            f"{word} at {listed(mine)}"
+            for word, side in sides.items()
+            if (mine := [name for name in names if against[name] == side])
+        ]
     )
     return (
-        f"{verdict}. The strongest of four attacks identifies {each} of the clean test images, "
-        f"{_percent(alike.value)} from the target trained alike without noise, {_percent(best(START).value)} from one "
-        f"that was not trained at all, and {_percent(best(RIGHT).value)} from the one trained properly."
+        f"{verdict}. The strongest of four attacks identifies {each} of the clean test images; the target trained alike "
+        f"without noise gives {_percent(alike.value)}, so the private ones give {compared}. One that was not trained at "
+        f"all gives {_percent(best(START).value)}, the one trained properly {_percent(best(RIGHT).value)}."
     )
 
 

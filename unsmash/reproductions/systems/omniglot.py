@@ -66,6 +66,8 @@ class Omniglot(Reproduction):
     """Size of the residual decoder, which is no part of the study"""
     residual_passes: int = Field(5, ge=1, le=1000)
     """Its passes"""
+    copies: int = Field(3, ge=0, le=64)
+    """Slightly moved copies of each of the attacker's letters that it learns from as well"""
     noises: tuple[float, ...] = (0.7, 0.5, 0.3)
     """Noise multipliers of DP-SGD; none leaves that part out"""
     private_passes: int = Field(20, ge=1, le=1000)
@@ -74,13 +76,13 @@ class Omniglot(Reproduction):
     """Passes of a target after which its training is kept; those of a private one are half as many"""
 
     quick: ClassVar[dict[str, Any]] = {
-        "train": 1500, "val": 500, "passes": 3, "shadow": 1200, "clean": 400, "leaked": 300, "candidates": 250,
-        "decoder_passes": 8, "residual": "small", "residual_passes": 2, "private_passes": 1,
+        "train": 1000, "val": 300, "passes": 2, "shadow": 800, "clean": 300, "leaked": 200, "candidates": 200,
+        "decoder_passes": 5, "residual": "small", "residual_passes": 1, "copies": 1, "private_passes": 1,
     }  # fmt: skip
     tiny: ClassVar[dict[str, Any]] = {
-        "train": 96, "val": 32, "passes": 2, "shadow": 96, "clean": 24, "leaked": 16, "candidates": 16,
-        "decoder_passes": 1, "residual": "small", "residual_passes": 1, "noises": (0.5,), "private_passes": 1,
-        "leg": 1,
+        "train": 64, "val": 16, "passes": 1, "shadow": 64, "clean": 12, "leaked": 8, "candidates": 8,
+        "decoder_passes": 1, "residual": "small", "residual_passes": 1, "copies": 0, "noises": (0.5,),
+        "private_passes": 1, "leg": 1,
     }  # fmt: skip
 
     def run(self, bench: Workbench, *, quick: bool) -> Findings:
@@ -149,7 +151,7 @@ class Omniglot(Reproduction):
         return found.figures
 
     def _attacks(self) -> tuple[Attack, ...]:
-        residual = Decoder(size=self.residual, epochs=self.residual_passes)
+        residual = Decoder(size=self.residual, epochs=self.residual_passes, copies=self.copies)
         return (OmniglotDecoder(epochs=self.decoder_passes), Lookalike(), Ridge(), residual)
 
     def _sizes(self) -> Sizes:

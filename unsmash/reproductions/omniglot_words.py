@@ -143,9 +143,9 @@ def _private_leak(got: Measured) -> str:
         ]
     )
     return (
-        f"{verdict}. The strongest of four attacks identifies {each} of the clean test images; the target trained alike "
-        f"without noise gives {_percent(alike.value)}, so the private ones give {compared}. One that was not trained at "
-        f"all gives {_percent(best(START).value)}, the one trained properly {_percent(best(RIGHT).value)}."
+        f"{verdict}. The strongest of four attacks identifies {each} of the clean test images; the target trained "
+        f"alike without noise gives {_percent(alike.value)}, so the private ones give {compared}. One that was not "
+        f"trained at all gives {_percent(best(START).value)}, the one trained properly {_percent(best(RIGHT).value)}."
     )
 
 

@@ -29,6 +29,10 @@ class Loop:
     optimiser: MakeOptimiser
     shuffle: bool = False
     """The published code of NoPeekNN and dpsnn takes the images in the file's order, every pass"""
+    buffer: int = 0
+    """So many images wait, and each is drawn from them by lot, as `tf.data` shuffles; 0: no such buffer"""
+    inference: bool = False
+    """The layers are never told that this is training, as in the Omniglot study's own loop"""
     decay: float = 1.0
     """What the learning rate is multiplied with after every pass"""
 
@@ -41,11 +45,13 @@ def fit(
     lab: Lab,
     *,
     after: Callable[[int], Any] = lambda _: None,
+    seen: Callable[[Tensor, Tensor], Any] = lambda answers, labels: None,
 ) -> None:
     """Train a split model in place on images [n, c, h, w] in [0, 1] with labels [n]; leaves it in eval mode.
 
     The loss is the cross-entropy of what the server half gives, which applies a softmax of its own where that half ends
-    in one, and the penalty of the shields. `after` is called with the number of each pass that is done, in eval mode.
+    in one, and the penalty of the shields. `after` is called with the number of each pass that is done, in eval mode;
+    `seen` with the answers to each batch, as they were trained on, and its labels.
 
     Raises:
         TrainingError: the loss was not finite.
@@ -55,16 +61,18 @@ def fit(
     model.to(lab.device)
     with lab.seeded("train"):
         for number in range(1, loop.epochs + 1):
-            model.train()
+            model.train(not loop.inference)
             total = torch.zeros((), device=lab.device)
             for x, y in _batches(images, labels, loop, number, lab):
                 z = as_tuple(model.device(x))
                 passed = model.shield.steps(z)
-                loss = nn.functional.cross_entropy(model.serve(passed[-1]), y)
+                given = model.serve(passed[-1])
+                loss = nn.functional.cross_entropy(given, y)
                 (loss + model.shield.penalties(x, passed, y)).backward()
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
                 total += loss.detach() * len(x)
+                seen(given.detach(), y)
             schedule.step()
             mean = (total / len(images)).item()
             if mean != mean:
@@ -78,8 +86,24 @@ def fit(
 def _batches(images: Tensor, labels: Tensor, loop: Loop, number: int, lab: Lab) -> Iterator[tuple[Tensor, Tensor]]:
     order = lab.generator(f"order/{number}")
     rows = torch.randperm(len(images), generator=order) if loop.shuffle else torch.arange(len(images))
+    rows = buffered(len(images), loop.buffer, order) if loop.buffer else rows
     for part in lab.track(rows.split(loop.batch), f"pass {number} of {loop.epochs}"):
         yield images[part].to(lab.device), labels[part].to(lab.device)
+
+
+def buffered(count: int, size: int, draw: torch.Generator) -> Tensor:
+    """The order in which a shuffle buffer of that size lets the numbers 0 … count − 1 out, as `tf.data` does.
+
+    Each one out is drawn by lot from those that wait, and the next in line takes its place.
+    """
+    size = min(size, count)
+    waiting, order = list(range(size)), []
+    places = torch.randint(size, (count - size,), generator=draw).tolist()
+    for place, entering in zip(places, range(size, count), strict=True):
+        order.append(waiting[place])
+        waiting[place] = entering
+    rest = [waiting[place] for place in torch.randperm(size, generator=draw).tolist()]
+    return torch.tensor(order + rest)
 
 
 @torch.no_grad()

@@ -46,11 +46,13 @@ def train_privately(
     *,
     noise: float,
     clip: float,
+    adam: torch.optim.Adam | None = None,
 ) -> Clipping:
     """Train both halves and their shields in place, noise `noise` × `clip`; leaves the model in eval mode.
 
-    What the loss does not reach stays as it is. `held` is looked at after each pass.
-    Answers how gradients were clipped.
+    What the loss does not reach stays as it is. `held` is looked at after each pass. `adam`, with all that the loss
+    reaches, moves the weights at its own rate, so that a training can go on where it stopped; without it a new one does
+    under the plan's schedule. Answers how gradients were clipped.
 
     Raises:
         ConfigError: the network mixes the records of a batch, or part of a gradient would escape the clip.
@@ -62,14 +64,17 @@ def train_privately(
     reached = reached_parameters(model, probe, lab)
     clipping = choose(model, reached, probe, lab)
     with hooked(model, reached, clipping, clip) as private, lab.seeded("train"):
-        law = Optimiser(reached, plan.rate, steps)
-        optimiser = _noisy(law, clipping, lab, noise=noise, clip=clip, expected=rate * len(images))
+        law = Optimiser(reached, plan.rate, steps) if adam is None else None
+        optimiser = _noisy(
+            law.adam if law else adam, clipping, lab, noise=noise, clip=clip, expected=rate * len(images)
+        )
         batches = _poisson(images, labels, plan, lab)
         passes = Passes(model, held, -(-len(images) // plan.batch), lab)
         for step, (x, y) in enumerate(lab.track(batches, "train", total=steps)):
             loss = _gradient(private, optimiser, x, y)
             optimiser.step()
-            law.cycle.step()  # type: ignore[union-attr]
+            if law:
+                law.cycle.step()  # type: ignore[union-attr]
             _check(loss, reached, step, steps, plan)
             passes.step(step, loss.item(), len(x))
     model.eval()
@@ -106,13 +111,15 @@ def _gradient(private: Any, optimiser: Any, x: Tensor, y: Tensor) -> Tensor:
     return losses.detach().mean()
 
 
-def _noisy(law: Optimiser, clipping: Clipping, lab: Lab, *, noise: float, clip: float, expected: float) -> Any:
+def _noisy(
+    adam: torch.optim.Adam | None, clipping: Clipping, lab: Lab, *, noise: float, clip: float, expected: float
+) -> Any:
     """The optimiser behind clip and noise; the noise is drawn where the parameters are."""
     optimisers = opacus("optimizers")
     kinds = {"ghost": optimisers.DPOptimizerFastGradientClipping, "hooks": optimisers.DPOptimizer}
     generator = torch.Generator(lab.device).manual_seed(lab.stream("noise"))
     return kinds[clipping](
-        law.adam, noise_multiplier=noise, max_grad_norm=clip, expected_batch_size=expected, generator=generator
+        adam, noise_multiplier=noise, max_grad_norm=clip, expected_batch_size=expected, generator=generator
     )
 
 

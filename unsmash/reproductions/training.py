@@ -45,7 +45,8 @@ def fit(
     """Train a split model in place on images [n, c, h, w] in [0, 1] with labels [n]; leaves it in eval mode.
 
     The loss is the cross-entropy of what the server half gives, which applies a softmax of its own where that half ends
-    in one, and the penalty of the shields. `after` is called with the number of each pass that is done, in eval mode.
+    in one, and the penalty of the shields. `after` is called with the number of each pass that is done, in eval mode;
+    where it answers True, that was the last.
 
     Raises:
         TrainingError: the loss was not finite.
@@ -71,7 +72,8 @@ def fit(
                 raise TrainingError(f"the loss was not finite in pass {number} of {loop.epochs}")
             lab.epoch("train", number, loss="cross-entropy", train=mean, held=None)
             model.eval()
-            after(number)
+            if after(number) is True:
+                break
     model.eval()
 
 

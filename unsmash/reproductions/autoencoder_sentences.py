@@ -31,9 +31,9 @@ def findings(work: Work, best: str) -> tuple[str, ...]:
 def _formula(work: Work, best: str) -> Iterator[str]:
     clip, mean, found = work.floors[CLIPPED], work.floors[MEAN], work.scores[best]
     yield (
-        f"The published 48.6 dB is {true_psnr(48.6):.1f} dB on images in [0, 1]. A perfect copy clipped by the last ReLU "
-        f"scores {_psnr(clip, 'formula')} by that formula and {_psnr(clip)} truly: no decoder that ends in it has less "
-        "squared error."
+        f"The published 48.6 dB is {true_psnr(48.6):.1f} dB on images in [0, 1]. A perfect copy clipped by the last "
+        f"ReLU scores {_psnr(clip, 'formula')} by that formula and {_psnr(clip)} truly: no decoder that ends in it "
+        "has less squared error."
     )
     yield (
         f"The mean face, which asks no network, scores {_psnr(mean, 'formula')} by the formula, and the best decoder "
@@ -44,7 +44,7 @@ def _formula(work: Work, best: str) -> Iterator[str]:
 def _drift(work: Work, best: str) -> Iterator[str]:
     before, after = work.bars[ALONE]["head"], work.scores[best]["accuracy"]
     yield (
-        "While a decoder is trained the victim's norms are in training mode too, and keep what they gather. The victim's "
+        "While a decoder is trained the victim's norms are in training mode too, and keep what they gather. Its "
         f"accuracy is {before.value:.1f} % before it and {after.value:.1f} % after ({best}, {after.n} faces)."
     )
 
@@ -67,8 +67,8 @@ def _weak(work: Work, best: str) -> Iterator[str]:
     whole, found = work.sent[ALL], work.scores[best]
     strong = max(whole["decoder"].value, whole["ridge"].value)
     told = (
-        f"On the same maps the residual decoder identifies {whole['decoder'].value:.1f} % of {whole['decoder'].n} faces "
-        f"and ridge regression {whole['ridge'].value:.1f} %; the best published decoder "
+        f"On the same maps the residual decoder identifies {whole['decoder'].value:.1f} % of {whole['decoder'].n} "
+        f"faces and ridge regression {whole['ridge'].value:.1f} %; the best published decoder "
         f"{found['identification'].value:.1f} %"
     )
     more = ": what it does not draw is sent all the same" if strong > found["identification"].value else ""

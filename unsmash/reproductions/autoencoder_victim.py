@@ -78,8 +78,11 @@ def load(wanted: Wanted, root: Path) -> Faces:
     side = min(wanted.size, LARGEST)
     data: Data = Celeba(size=side, **counts) if published else Lfw(size=side, min_images=wanted.photographs, **counts)
     splits = data.load(root)
-    names = ("train", "val", "shadow", "validator", "victims")
-    return Faces(replace(splits, **{name: _sized(getattr(splits, name), wanted.size) for name in names}), published)
+    sized = replace(
+        splits, train=_sized(splits.train, wanted.size), val=_sized(splits.val, wanted.size),
+        shadow=_sized(splits.shadow, wanted.size), victims=_sized(splits.victims, wanted.size),
+    )  # fmt: skip
+    return Faces(sized, published)
 
 
 def _has_celeba(root: Path) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unsmash.class_cost import Climbed
-from unsmash.class_inversion import PLAIN, Descent, Inversion, Logits, invert
+from unsmash.class_inversion import PLAIN, Descent, Inversion, Logits, Stop, invert
 from unsmash.class_scoring import Account, prototypes
 from unsmash.lab import Lab
 from unsmash.metrics.intervals import wilson
@@ -138,7 +138,7 @@ def together(logits: Logits, begin: Tensor, classes: Tensor, descent: Descent) -
         cost = 1 - sure
         active = (cost <= descent.threshold) | (cost >= window.amax(1))
         window[:, step % descent.window_length] = cost
-    stops = tuple("iterations" if going else "art" for going in active.tolist())
+    stops: tuple[Stop, ...] = tuple("iterations" if going else "art" for going in active.tolist())
     return Inversion(images, sure, taken, stops, first, slopes, begin)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -93,16 +94,13 @@ class AutoencoderReproduction(Reproduction):
 
     def courses(self) -> dict[str, Course]:
         """Every training of a decoder: as published by depth, then with noise, then put right."""
-        usual = {"epochs": self.epochs, "batch": self.batch, "rate": self.rate}
-        noise = {"noise_mean": self.noise_mean, "noise_var": self.noise_var}
-        best = next((one for one in self.depths if one != "light"), self.depths[0])
-        right = {"drifting": False, "relu": False}
-        courses = {depth: Course(depth, **usual) for depth in self.depths}  # type: ignore[arg-type]
-        courses |= {
-            f"{best}, noise as published": Course(best, **usual, **noise, noise="published"),  # type: ignore[arg-type]
-            f"{best}, noise put right": Course(best, **usual, **noise, **right, noise="right"),  # type: ignore[arg-type]
-            f"{best}, put right": Course(best, **usual, **right),  # type: ignore[arg-type]
-        }
+        plain = Course("medium", self.epochs, self.batch, self.rate)
+        best = replace(plain, depth=next((one for one in self.depths if one != "light"), self.depths[0]))
+        noisy = replace(best, noise="published", noise_mean=self.noise_mean, noise_var=self.noise_var)
+        courses: dict[str, Course] = {depth: replace(plain, depth=depth) for depth in self.depths}
+        courses[f"{best.depth}, noise as published"] = noisy
+        courses[f"{best.depth}, noise put right"] = replace(noisy, noise="right", drifting=False, relu=False)
+        courses[f"{best.depth}, put right"] = replace(best, drifting=False, relu=False)
         return courses
 
     def sent(self) -> list[Sent]:

@@ -90,7 +90,7 @@ def inverted(bench: Workbench, target: Target, plan: Plan, eye: Recogniser | Non
         go = together if plan.together else invert
         found = go(target.logits, begin, classes, d)
         stops = list(found.stops)
-        return Made({"stops": stops}, {name: one for name, one in vars(found).items() if name != "stops"})
+        return Made({"stops": stops}, {name: one.cpu() for name, one in vars(found).items() if name != "stops"})
 
     made = bench.once(step, target.settings | plan.settings(), make)
     return _scored(Inversion(stops=tuple(made.figures["stops"]), **made.arrays), target, eye, bench.lab)

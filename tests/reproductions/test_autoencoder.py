@@ -16,7 +16,15 @@ from unsmash.data import data_root
 from unsmash.lab import Lab
 from unsmash.metrics.images import psnr
 from unsmash.reproductions.autoencoder_maps import crossing_maps, layers
-from unsmash.reproductions.autoencoder_scores import BATCH, PIXELS, clipped, measured, published_psnr, true_psnr
+from unsmash.reproductions.autoencoder_scores import (
+    BATCH,
+    PIXELS,
+    clipped,
+    measured,
+    multi_scale,
+    published_psnr,
+    true_psnr,
+)
 from unsmash.reproductions.autoencoder_subset import Sent, defended, head_hits
 from unsmash.reproductions.autoencoder_training import Course, pair_of, trained
 from unsmash.reproductions.autoencoder_victim import (
@@ -94,6 +102,38 @@ def test_a_perfect_guess_is_perfect_and_a_flat_one_is_by_chance(some: Faces) -> 
     mean = torch.tensor(MEAN).reshape(1, 3, 1, 1)
     expected = -10 * np.log10((images - mean).double().square().flatten(1).mean(1).numpy())
     assert flat_one["psnr"]["value"] == pytest.approx(expected.mean(), abs=1e-4)
+
+
+def plain_ms_ssim(truth: np.ndarray, guess: np.ndarray) -> float:
+    """Wang et al.'s figure of one channel, every window by itself."""
+    from scipy.signal import convolve2d
+    from skimage.measure import block_reduce
+
+    taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    window, out = np.outer(taps, taps) / taps.sum() ** 2, 1.0
+    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+
+        def mean(part: np.ndarray) -> np.ndarray:
+            blurred: np.ndarray = convolve2d(part, window, mode="valid")
+            return blurred
+
+        a, b = mean(truth), mean(guess)
+        va, vb, cab = mean(truth**2) - a**2, mean(guess**2) - b**2, mean(truth * guess) - a * b
+        likeness = (2 * cab + 0.0009) / (va + vb + 0.0009)
+        if scale == 4:
+            likeness = likeness * (2 * a * b + 0.0001) / (a**2 + b**2 + 0.0001)
+        out *= max(likeness.mean(), 0) ** weight
+        truth, guess = (block_reduce(part, (2, 2), np.mean) for part in (truth, guess))
+    return out
+
+
+def test_multi_scale_similarity_agrees_with_a_plain_one(some: Faces) -> None:
+    images = nn.functional.interpolate(some.splits.victims.pixels[:2], size=(192, 176), mode="bicubic").clamp(0, 1)
+    noise = 0.1 * torch.randn(images.shape, generator=torch.Generator().manual_seed(4))
+    for truth, guess in ((images, images + noise), (PIXELS.pixels(images), PIXELS.pixels(images) * 0.5)):
+        pairs = zip(truth.double().numpy(), guess.double().numpy(), strict=True)
+        expected = [np.mean([plain_ms_ssim(a, b) for a, b in zip(one, two, strict=True)]) for one, two in pairs]
+        assert multi_scale(truth, guess).tolist() == pytest.approx(expected, abs=1e-9)
 
 
 def test_published_noise_falls_on_the_target_and_darkness_is_cut_off() -> None:

@@ -30,7 +30,8 @@ COLUMNS = (
 UNITS = (
     "As published, the peak is 255 on tensors normalised by ImageNet's deviation of about 0.226: 35 dB are added to "
     "every figure. Put right, images are in [0, 1] and the peak is 1.",
-    "MS-SSIM as published is taken of normalised tensors with a data range of 1; they span more than four times that.",
+    "MS-SSIM as published is taken of normalised tensors with a data range of 1; they span more than four times that. "
+    "Both are taken of whole windows only, as pytorch-msssim does.",
     "As published is a mean over batches of 128, put right over images, so the two do not differ by a constant.",
 )
 

@@ -64,7 +64,7 @@ class AutoencoderReproduction(Reproduction):
 
     tiny: ClassVar[dict[str, Any]] = {
         "size": 32, "taught": 60, "task_epochs": 1, "photographs": 100, "images": 64, "victims": 20,
-        "depths": ["light", "medium"], "epochs": 1, "shares": [1, 0.0625], "choices": ["fixed"], "attack_images": 48,
+        "depths": ["light"], "epochs": 1, "shares": [1, 0.0625], "choices": ["fixed"], "attack_images": 48,
         "attack_epochs": 1,
     }  # fmt: skip
     quick: ClassVar[dict[str, Any]] = {

@@ -51,7 +51,7 @@ def as_art(starts: np.ndarray, plan: Descent) -> tuple[np.ndarray, list[int]]:
     window = np.full((len(x), plan.window_length), np.inf)
     active = np.ones(len(x), dtype=bool)
     while count < plan.max_iter and active.any():
-        for label in np.flatnonzero(active):
+        for label in np.flatnonzero(active).tolist():
             x[label] = np.clip(x[label] + plan.learning_rate * slope(x[label], label), 0, 1)
             steps[label] += 1
         cost = np.array([1 - sure(x[label])[label] for label in range(len(x))])

@@ -86,9 +86,8 @@ def faces(where: str, root: Path, lab: Lab) -> Subject | None:
     """
     if where == "none" or (where == "auto" and not _has_lfw(root)):
         return None
-    shares: dict[str, Any] = dict.fromkeys(("train", "shadow", "validator", "val", "victims"))
     data: Data = (
-        Lfw(size=SIDE, min_images=PHOTOGRAPHS, **shares)
+        Lfw(size=SIDE, min_images=PHOTOGRAPHS, train=1000, shadow=60, validator=250, val=50, victims=150)
         if where == "auto"
         else Folder(path=Path(where), size=SIDE, duplicates="drop")
     )

@@ -166,6 +166,18 @@ def _scored(found: Inversion, target: Target, eye: Recogniser | None, lab: Lab) 
     return Found(found.images, rows, unmoved.double(), dropped.double())
 
 
+def class_means(target: Target, eye: Recogniser | None, lab: Lab) -> Found:
+    """The floor: the mean of the adversary's images of each class, or of all where it has none; nobody is asked."""
+    scene = target.subject.scene
+    rows = [scene.shadow[scene.shadow_labels == label] for label in range(scene.classes)]
+    images = torch.stack([(one if len(one) else scene.shadow).mean(0) for one in rows])
+    with torch.no_grad():
+        answers = target.logits(images.to(lab.device)).float().cpu()
+    none = torch.zeros(len(images))
+    account = Account(answers.softmax(1).diagonal(), none, none, ("",) * len(images))
+    return Found(images, prototypes(images, answers, account, scene, eye, target.subject.classes), none, none)
+
+
 def percent(score: Score) -> Measure:
     """A share or a mean in [0, 1] as per cent."""
     return Measure(100 * score.mean, 100 * score.low, 100 * score.high, score.n)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from unsmash.class_archive import file_name, pack
 from unsmash.reproductions.miface_data import Subject, accuracy_of
 from unsmash.reproductions.miface_descents import starts, steepest
@@ -74,6 +72,8 @@ def inversions(works: list[Work]) -> Table:
             for start in work.starts:
                 art, right = (work.found[f"{chosen}/{start}/{rule}"].figures() for rule in ("art", "right"))
                 rows.append(_row(f"{work.title}, {chosen}, {start}", art, right))
+        floor = {name: one for name, one in work.floor.figures().items() if name not in ("stuck", "iterations")}
+        rows.append(_row(f"{work.title}: class means", {}, floor, "a floor: no network is asked"))
     about = (
         "One image a class. The interval of a share is over classes. A stranger is a recogniser trained on images of "
         "its own, none of which the network was trained on."
@@ -114,21 +114,17 @@ LINES = (("as published", "ART's rule from zeros"), ("put right", "the paper's r
 
 def sheet(work: Work) -> Sheet:
     """One image a class, as published, put right, and as the class is."""
-    lines = (*LINES, ("mean of the class", "of test images; no network is asked"))
+    lines = (*LINES, ("mean of the class", "of other images; no network is asked"))
     columns = work.target.subject.classes if len(work.target.subject.classes) <= 10 else ()
     title = f"What {work.target.kind} shows of its classes: {work.target.subject.name}"
-    about = (
-        "A prototype of a class that the network is sure of. It is nobody's image, and none of those it was trained on."
-    )
+    about = "Prototypes: what the network is led to call its class. None is anybody's image, or one it was trained on."
     return Sheet(_id(work), title, about, lines, columns)
 
 
 def pictures(work: Work) -> dict[str, Any]:
     """The arrays of the sheet."""
-    scene = work.target.subject.scene
-    means = [scene.victims[scene.labels == label] for label in range(scene.classes)]
-    drawn = torch.stack([one.mean(0) if len(one) else scene.shadow.mean(0) for one in means])
-    return {f"{_id(work)}/{at}": one.numpy() for at, one in enumerate((work.art().images, work.right().images, drawn))}
+    lines = (work.art(), work.right(), work.floor)
+    return {f"{_id(work)}/{at}": one.images.numpy() for at, one in enumerate(lines)}
 
 
 def tarballs(work: Work, *, first: bool) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from unsmash.class_inversion import Descent
 from unsmash.recogniser import Recogniser, recogniser
 from unsmash.reproductions.miface_data import Schedule, Subject, Target, target
-from unsmash.reproductions.miface_descents import SURE, Found, Plan, Start, inverted, once_each
+from unsmash.reproductions.miface_descents import SURE, Found, Plan, Start, class_means, inverted, once_each
 from unsmash.reproductions.workbench import Workbench
 
 
@@ -41,6 +41,7 @@ class Work:
             plans[f"{name}/zeros/paper"] = Plan(paper, "zeros")
         self.plans = plans
         self.found = once_each(plans, lambda one: inverted(bench, self.target, one, self.eye))
+        self.floor = class_means(self.target, self.eye, bench.lab)
 
     @property
     def title(self) -> str:
@@ -62,7 +63,6 @@ class Work:
         late = [one for one in art.prototypes if one.confidence >= SURE and one.stopped]
         spent = sum(one.iterations for one in late)
         needed = sum(one.iterations for one in right.prototypes)
-        reads = sum(bool(one.recognised) for one in right.prototypes)
         lines = [
             f"{self.title}: from the zero start ART's rule let go of {dropped} of {count} classes after one step, and "
             f"{int(art.unmoved.sum())} of {count} images are still the start image; "
@@ -73,9 +73,11 @@ class Work:
                 f"{self.title}: the {len(late)} classes that ART's rule did make {SURE:.0%} sure took {spent:,} "
                 f"iterations together; the paper's rule on log-odds took {needed:,} from mid-grey for all {count}."
             )
+        begins = ", ".join(f"{read(self.right(start))} from {start}" for start in self.starts)
         lines.append(
-            f"{self.title}: of the {count} images put right, {reached(right)} make the network {SURE:.0%} sure, and a "
-            f"recogniser of other images reads {reads} as their class."
+            f"{self.title}: the images put right make the network {SURE:.0%} sure of {reached(right)} of {count} "
+            f"classes from grey. A recogniser of other images reads as their class {begins}; of plain class means "
+            f"{read(self.floor)}."
         )
         return lines
 
@@ -85,11 +87,21 @@ def reached(found: Found) -> int:
     return sum(one.confidence >= SURE for one in found.prototypes)
 
 
+def read(found: Found) -> int:
+    """Images that the recogniser reads as their class."""
+    return sum(bool(one.recognised) for one in found.prototypes)
+
+
 def headline(work: Work) -> str:
     """The finding on the network that gives the tarball."""
     art, right, count = work.art(), work.right(), len(work.target.subject.classes)
     return (
-        f"As published, ART's inverted rule leaves **{int(art.unmoved.sum())} of {count}** images of "
-        f"{work.target.kind} at the black start and makes it {SURE:.0%} sure of {reached(art)}; the paper's rule on "
-        f"log-odds from mid-grey makes it sure of **{reached(right)} of {count}**."
+        f"As published, from a black start and by ART's rule, {work.target.kind} is {SURE:.0%} sure of "
+        f"**{reached(art)} of {count}** images after {_steps(art):,.0f} iterations each, and {int(art.unmoved.sum())} "
+        f"never left the start; by the paper's rule on log-odds, from mid-grey, of **{reached(right)} of {count}** after "
+        f"{_steps(right):,.0f}."
     )
+
+
+def _steps(found: Found) -> float:
+    return sum(one.iterations for one in found.prototypes) / len(found.prototypes)

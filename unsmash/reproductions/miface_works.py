@@ -98,8 +98,8 @@ def headline(work: Work) -> str:
     return (
         f"As published, from a black start and by ART's rule, {work.target.kind} is {SURE:.0%} sure of "
         f"**{reached(art)} of {count}** images after {_steps(art):,.0f} iterations each, and {int(art.unmoved.sum())} "
-        f"never left the start; by the paper's rule on log-odds, from mid-grey, of **{reached(right)} of {count}** after "
-        f"{_steps(right):,.0f}."
+        f"never left the start; by the paper's rule on log-odds, from mid-grey, of **{reached(right)} of {count}** "
+        f"after {_steps(right):,.0f}."
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from unsmash.reproductions.autoencoder_scores import true_psnr
 from unsmash.reproductions.autoencoder_victim import MAPS
 from unsmash.reproductions.autoencoder_works import ALL, ALONE, CLIPPED, GREY, MEAN, Figures, Work
+from unsmash.reproductions.paper import paper
 
 
 def best_of(work: Work, depths: tuple[str, ...]) -> str:
@@ -30,8 +31,9 @@ def findings(work: Work, best: str) -> tuple[str, ...]:
 
 def _formula(work: Work, best: str) -> Iterator[str]:
     clip, mean, found = work.floors[CLIPPED], work.floors[MEAN], work.scores[best]
+    published = paper("autoencoder").tables["decoders"].rows[0].figures["psnr"] or 0.0
     yield (
-        f"The published 48.6 dB is {true_psnr(48.6):.1f} dB on images in [0, 1]. A perfect copy clipped by the last "
+        f"The published {published} dB is {true_psnr(published):.1f} dB on images in [0, 1]. A perfect copy clipped by the last "
         f"ReLU scores {_psnr(clip, 'formula')} by that formula and {_psnr(clip)} truly: no decoder that ends in it "
         "has less squared error."
     )

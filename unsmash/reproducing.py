@@ -23,7 +23,7 @@ from unsmash.plain import build
 from unsmash.reproductions.record import Reproduced
 from unsmash.reproductions.systems.base import Findings, Reproduction
 from unsmash.reproductions.workbench import Workbench
-from unsmash.store import PICTURES, Store, write_record, write_text
+from unsmash.store import PICTURES, Store, write_bytes, write_record, write_text
 
 PACKAGE = "unsmash.reproductions.systems"
 FOLDER, RECORD, PAGE = "reproductions", "reproduced.json", "report.html"
@@ -107,6 +107,9 @@ def conduct(
     with store.writing(name) as folder:
         write_record(folder / RECORD, record)
         _save(folder / PICTURES, found)
+        for path, content in (found.files or {}).items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(folder / path, content)
         write_text(folder / PAGE, report.render_reproduction(record, folder, images=images))
     return Done(record, store.folder(name))
 

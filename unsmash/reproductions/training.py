@@ -50,8 +50,9 @@ def fit(
     """Train a split model in place on images [n, c, h, w] in [0, 1] with labels [n]; leaves it in eval mode.
 
     The loss is the cross-entropy of what the server half gives, which applies a softmax of its own where that half ends
-    in one, and the penalty of the shields. `after` is called with the number of each pass that is done, in eval mode;
-    `seen` with the answers to each batch, as they were trained on, and its labels.
+    in one, and the penalty of the shields. `after` is called with the number of each pass that is done, in eval mode, and
+    where it answers True, that was the last; `seen` with the answers to each batch, as they were trained on, and its
+    labels.
 
     Raises:
         TrainingError: the loss was not finite.
@@ -79,7 +80,8 @@ def fit(
                 raise TrainingError(f"the loss was not finite in pass {number} of {loop.epochs}")
             lab.epoch("train", number, loss="cross-entropy", train=mean, held=None)
             model.eval()
-            after(number)
+            if after(number) is True:
+                break
     model.eval()
 
 

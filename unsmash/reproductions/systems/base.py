@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,6 +25,8 @@ class Findings:
     charts: tuple[Chart, ...] = ()
     pictures: dict[str, Any] | None = None
     """Arrays [n, c, h, w] in [0, 1] by `<sheet>/<line>`"""
+    files: Mapping[str, bytes] | None = None
+    """Artefacts that lie beside the record, by their path in its folder"""
     substitutes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 

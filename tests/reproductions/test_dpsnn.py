@@ -46,7 +46,8 @@ def published_dcorr(x: Tensor, z: Tensor) -> float:
 def test_dcorr_over_batches_is_the_published_double_loop() -> None:
     draw = torch.Generator().manual_seed(1)
     x, z = torch.rand(22, 1, 5, 5, generator=draw), torch.randn(22, 7, generator=draw)
-    values = torch.tensor([published_dcorr(a, b) for a, b in zip(x.split(8), z.split(8), strict=True)]).double()
+    pairs = zip(x.split(8), z.split(8), strict=True)
+    values = torch.tensor([published_dcorr(a, b) for a, b in pairs], dtype=torch.float64)
     mean, error = networks.by_batches(x, z, 8)
     assert mean == pytest.approx(values.mean().item(), abs=1e-9)
     assert error == pytest.approx(values.std(correction=0).item() / 3**0.5, abs=1e-9)

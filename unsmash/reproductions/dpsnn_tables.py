@@ -60,6 +60,7 @@ Cells = dict[str, dict[str, Measure | None]]
 def tables(found: Results, published: Mapping[str, PublishedTable], incomparable: str) -> Iterator[Table]:
     """Those of which something was measured."""
     yield published["models"].table("models", *_models(found), reasons=MODEL_REASONS, incomparable=incomparable)
+    yield published["training"].table("training", _training(found), incomparable=incomparable)
     if found.attacks:
         yield published["attacks"].table("attacks", *_attacks(found), reasons=ATTACK_REASONS, incomparable=incomparable)
         yield _identification(found)
@@ -87,14 +88,19 @@ def _models(found: Results) -> tuple[Cells, Cells]:
     ours: Cells = {}
     right: Cells = {}
     for cell, told in found.models.items():
-        ours[cell.title] = {
-            "accuracy": measure(told, "val", percent=True), "dcorr": around(told["val_dcorr"]),
-            "error": Measure(told["val_dcorr"][1]), "at_128": around(told["at_128"]),
-            "train_accuracy": measure(told, "train", percent=True), "train_dcorr": around(told["train_dcorr"]),
-            "epoch": Measure(told["epoch"]),
-        }  # fmt: skip
+        share, dcorr = measure(told, "val", percent=True), around(told["val_dcorr"])
+        ours[cell.title] = {"accuracy": share, "dcorr": dcorr, "at_128": around(told["at_128"])}
         right[cell.title] = {"accuracy": measure(told, "test", percent=True), "dcorr": Measure(told["unbiased"])}
     return ours, right
+
+
+def _training(found: Results) -> Cells:
+    ours: Cells = {}
+    for cell, told in found.models.items():
+        share, dcorr = measure(told, "train", percent=True), around(told["train_dcorr"])
+        error, epoch = Measure(told["val_dcorr"][1]), Measure(told["epoch"])
+        ours[cell.title] = {"accuracy": share, "dcorr": dcorr, "error": error, "epoch": epoch}
+    return ours
 
 
 def fixed(made: Made) -> dict[str, Any]:

@@ -24,11 +24,10 @@ def headline(found: Results) -> str:
             f"{len(shares)} networks reach **{min(shares):.1f} to {max(shares):.1f} %** on the published test images."
         )
     made, n = found.attacks[cell], found.candidates
-    name, best = _best(made)
     return (
-        f"With {cell.title} the published attack names **{_share(made, 'clean')}** of {n} images, from activations "
-        f"that nobody sends; from what is sent the same decoder names **{_share(made, 'sent')}**, and {name}, the "
-        f"strongest here, **{best}**."
+        f"With noise {cell.noise:g} the published attack names **{_share(made, 'clean')}** of {n} images, from "
+        f"activations that nobody sends; from what is sent the same decoder names **{_share(made, 'sent')}**, ridge "
+        f"regression {_share(made, 'ridge')} and a residual decoder {_share(made, 'decoder')}."
     )
 
 
@@ -54,8 +53,8 @@ def _noise(found: Results, cell: Classifier) -> Iterator[str]:
         plain = found.attacks[PLAIN].figures["clean"]
         base = f" (without noise {_per(plain, 'recognised')}, DCorr {plain['dcorr'][0]:.3f})"
     yield (
-        f"The noise is never attacked: with {cell.title} the published way reads {_per(clean, 'recognised')} of the "
-        f"reconstructions rightly at DCorr {clean['dcorr'][0]:.3f}{base}; the same decoder trained and scored on what "
+        f"The noise is never attacked: with scale {cell.noise:g} the published way reads {_per(clean, 'recognised')} of "
+        f"the reconstructions rightly at DCorr {clean['dcorr'][0]:.3f}{base}; the same decoder trained and scored on what "
         f"is sent has {_per(sent, 'recognised')} and {sent['dcorr'][0]:.3f}."
     )
     better = clearly(sent["identified"], shown["identified"])
@@ -71,7 +70,7 @@ def _noise(found: Results, cell: Classifier) -> Iterator[str]:
     )
     yield (
         f"No ε is given with the noise: {NUMBERS} numbers in [−1, 1] and scale {cell.noise:g} make "
-        f"{2 / cell.noise:g} a number and {2 * NUMBERS / cell.noise:,.0f} a message."
+        f"ε = {2 / cell.noise:g} for each and {2 * NUMBERS / cell.noise:,.0f} for a message."
     )
 
 
@@ -101,12 +100,11 @@ def _nopeek(found: Results) -> Iterator[str]:
     more = clearly(mine["clean"]["recognised"], plain["clean"]["recognised"])
     less = clearly(plain["clean"]["recognised"], mine["clean"]["recognised"])
     turn = "and raises" if more else "and lowers" if less else "and hardly moves"
-    _, best = _best(found.attacks[cell])
     yield (
         f"NoPeek {cell.nopeek:g} takes the DCorr of the reconstructions from {plain['clean']['dcorr'][0]:.3f} to "
         f"{mine['clean']['dcorr'][0]:.3f} {turn} the share read rightly ({_per(plain['clean'], 'recognised')} without "
-        f"it, {_per(mine['clean'], 'recognised')} with it); the strongest attack identifies {best} of "
-        f"{found.candidates} images ({_best(found.attacks[PLAIN])[1]} without it)."
+        f"it, {_per(mine['clean'], 'recognised')} with it); the strongest attack identifies "
+        f"{_best(found.attacks[cell])} of {found.candidates} images ({_best(found.attacks[PLAIN])} without it)."
     )
 
 
@@ -163,11 +161,10 @@ def _noisy(found: Results) -> Classifier | None:
     return min(cells, key=lambda cell: (cell.noise != 1, -cell.noise), default=None)
 
 
-def _best(made: Made) -> tuple[str, str]:
-    """The strongest attack on one message of what is sent, and its share."""
-    names = {"ridge": "ridge regression", "decoder": "a residual decoder"}
-    name = max(names, key=lambda one: made.figures[one]["identified"][0])
-    return names[name], _share(made, name)
+def _best(made: Made) -> str:
+    """The largest share of images identified from one message of what is sent."""
+    shares = {name: fixed(made) if name == "sent" else made.figures[name] for name in ("sent", "ridge", "decoder")}
+    return _per(max(shares.values(), key=lambda told: told["identified"][0]), "identified")
 
 
 def _share(made: Made, name: str) -> str:

@@ -41,7 +41,9 @@ class Workbench:
     cache: Path
     """Where steps are kept"""
     seconds: float = 0.0
-    """Work of the steps that were asked for, whenever it was done"""
+    """Work of the steps that were asked for, whenever it was done; each step counts once"""
+    counted: set[Path] = field(default_factory=set)
+    """Files of those steps"""
 
     def once(self, step: str, settings: Mapping[str, Any], make: Callable[[Lab], Made]) -> Made:
         """A step's result: kept from before, or made now in a lab whose random streams are named after the step.
@@ -54,13 +56,13 @@ class Workbench:
             if file.is_file():
                 arrays, told_of = keeping.load(file)
                 kept = json.loads(told_of["step"])
-                self.seconds += kept["seconds"]
+                self._count(file, kept["seconds"])
                 told["say"] = "kept from before"
                 return Made(kept["figures"], {name: one for name, one in arrays.items() if name != "."})
             begun = time.perf_counter()
             made = make(self.lab.at(f"{self.name}/{step}"))
             took = time.perf_counter() - begun
-            self.seconds += took
+            self._count(file, took)
             kept = {"figures": made.figures, "seconds": took, "settings": dict(settings)}
             keeping.save(file, made.arrays | {".": torch.zeros(0)}, {"step": json.dumps(kept, allow_nan=False)})
         return made
@@ -88,7 +90,11 @@ class Workbench:
 
     def seeded(self, seed: int) -> Workbench:
         """The same place with another seed; its work counts apart."""
-        return replace(self, lab=replace(self.lab, seed=seed), seconds=0.0)
+        return replace(self, lab=replace(self.lab, seed=seed), seconds=0.0, counted=set())
+
+    def _count(self, file: Path, seconds: float) -> None:
+        self.seconds += 0.0 if file in self.counted else seconds
+        self.counted.add(file)
 
     def _file(self, step: str, settings: Mapping[str, Any]) -> Path:
         key = digest([self.name, step, dict(settings), self.lab.seed, torch.__version__])[:24]

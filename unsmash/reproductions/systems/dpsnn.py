@@ -85,6 +85,10 @@ class Dpsnn(Reproduction):
     """Of the scored images, those among which a reconstruction must find its own"""
     attack_epochs: int = Field(10, ge=1, le=1000)
     """Passes of the published decoder's training"""
+    attack_batch: int = Field(128, ge=4, le=4096)
+    """Images a step in it"""
+    attack_rate: float = Field(1e-4, gt=0, le=1)
+    """Adam's learning rate in it"""
     decoder_epochs: int = Field(5, ge=1, le=1000)
     """Passes of the residual decoder's training"""
     scales: tuple[Scale, ...] = SCALES
@@ -97,13 +101,13 @@ class Dpsnn(Reproduction):
     quick: ClassVar[dict[str, Any]] = {
         "cells": tuple(f"mnist_{one}nopeek" for one in ("00noise_00", "10noise_00", "00noise_05", "05noise_01")),
         "train": 4000, "val": 1000, "epochs": 3, "batch": 32, "rate": 3e-4, "shadow": 1000, "scored": 500,
-        "spare": 2000, "attack_epochs": 5, "decoder_epochs": 2, "scales": (0.0, 0.5, 1.0, 2.0), "volumes": (100, 500),
-        "letters": 1000,
+        "spare": 2000, "attack_epochs": 3, "attack_batch": 32, "attack_rate": 1e-3, "decoder_epochs": 2,
+        "scales": (0.0, 0.5, 1.0, 2.0), "volumes": (100,), "letters": 600,
     }  # fmt: skip
     tiny: ClassVar[dict[str, object]] = {
         "cells": tuple(f"mnist_{one}nopeek" for one in ("00noise_00", "10noise_00", "05noise_01")),
-        "train": 256, "val": 120, "epochs": 1, "batch": 32, "shadow": 64, "scored": 120, "spare": 64, "candidates": 60,
-        "attack_epochs": 1, "decoder_epochs": 1, "scales": (0.0, 1.0), "volumes": (32,), "letters": 64,
+        "train": 96, "val": 60, "epochs": 1, "batch": 32, "shadow": 48, "scored": 60, "spare": 64, "candidates": 30,
+        "attack_epochs": 1, "decoder_epochs": 1, "scales": (0.0, 1.0), "volumes": (32,), "letters": 32,
     }  # fmt: skip
 
     def run(self, bench: Workbench, *, quick: bool) -> Findings:
@@ -142,7 +146,7 @@ class Dpsnn(Reproduction):
 
     def learning(self) -> Learning:
         """How the attackers learn."""
-        return Learning(self.attack_epochs, 128, 1e-4, self.decoder_epochs, self.candidates)
+        return Learning(self.attack_epochs, self.attack_batch, self.attack_rate, self.decoder_epochs, self.candidates)
 
     def chosen(self, bench: Workbench) -> list[Classifier]:
         """The networks of the subset that are asked for.

@@ -84,6 +84,10 @@ class Workbench:
         net.load_state_dict({name.removeprefix("net."): tensor for name, tensor in made.arrays.items()})
         return net.eval(), made.figures
 
+    def kept(self, step: str, settings: Mapping[str, Any]) -> bool:
+        """Whether that step was made before."""
+        return self._file(step, settings).is_file()
+
     def seeded(self, seed: int) -> Workbench:
         """The same place with another seed; its work counts apart."""
         return replace(self, lab=replace(self.lab, seed=seed), seconds=0.0, counted=set())

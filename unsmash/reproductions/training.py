@@ -50,7 +50,7 @@ def fit(
     """Train a split model in place on images [n, c, h, w] in [0, 1] with labels [n]; leaves it in eval mode.
 
     The loss is the cross-entropy of what the server half gives, which applies a softmax of its own where that half ends
-    in one, and the penalty of the shields. `after` is called with the number of each pass that is done, in eval mode, and
+    in one, and the penalty of the shields. `after` is called with the number of each pass that is done, in eval mode:
     where it answers True, that was the last; `seen` with the answers to each batch, as they were trained on, and its
     labels.
 

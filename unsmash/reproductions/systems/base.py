@@ -25,10 +25,10 @@ class Findings:
     charts: tuple[Chart, ...] = ()
     pictures: dict[str, Any] | None = None
     """Arrays [n, c, h, w] in [0, 1] by `<sheet>/<line>`"""
-    files: Mapping[str, bytes] | None = None
-    """Artefacts that lie beside the record, by their path in its folder"""
     substitutes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    files: Mapping[str, bytes] | None = None
+    """Artefacts that lie beside the record, by their path in its folder"""
 
 
 class Reproduction(Component):

@@ -144,12 +144,12 @@ class Advice:
         return next(one for one in self.trials if one.number == number)
 
 
-COARSE = 0.005
+COARSE = 0.01
 """Share of accuracy that prices are told apart by"""
 
 
 def price(trial: Trial) -> tuple[float, ...]:
-    """What trials are sorted by: accuracy lost in steps of half a point, bytes, multiply-adds, then the first tried.
+    """What trials are sorted by: accuracy lost in whole points, bytes, multiply-adds, then the first tried.
 
     A few hundred images cannot tell less, and a gain is luck: a dear defence must not win by either.
     """

@@ -1,0 +1,162 @@
+"""A stopping rule the wrong way round: ART's MIFace keeps what has arrived and lets go of what has hardly begun.
+
+Its rule is `active = (cost <= threshold) or (cost >= max(window))`, with a cost of one minus the probability of the
+class: a class it is sure of stays active to the last step; one whose first probability is under 1 − threshold is let
+go after one step, with its start image. NIST Dioptra's example starts from black.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from unsmash.class_inversion import Descent, Inversion, invert
+from unsmash.lab import Lab
+from unsmash.reproductions.faults.fault import Fault, Figures, mean, measures, published, share, table
+from unsmash.reproductions.faults.ground import DIGITS, Ground
+from unsmash.reproductions.record import Sheet
+from unsmash.reproductions.workbench import Made
+from unsmash.split import SplitModel
+
+SURE = 0.99
+CLASSES = 10
+CASES = {
+    ("le_net", "black"): "le_net, black start (Dioptra's)",
+    ("le_net", "grey"): "le_net, grey start",
+    ("le_net", "noise"): "le_net, noise",
+    ("le_net", "average"): "le_net, average digit",
+    ("shallow_net", "black"): "shallow_net, black start (Dioptra's)",
+}
+
+
+def show(ground: Ground) -> Fault:
+    """ART's rule and the paper's on Dioptra's two networks, from ART's starts."""
+    needs = (*DIGITS, "passes")
+    for model in dict.fromkeys(model for model, _ in CASES):
+        ground.step(f"miface: the network {model}", needs, partial(_accuracy, ground, model))
+    steps = {
+        case: ground.step(
+            f"miface: {case[0]} from {case[1]}", (*needs, "iterations"), partial(_inverted, ground, *case)
+        )
+        for case in CASES
+    }
+    kept: dict[tuple[str, str], dict[str, Figures]] = {case: step.figures for case, step in steps.items()}
+    ours = {CASES[case]: measures(one["art"]) for case, one in kept.items()}
+    right = {CASES[case]: measures(one["paper"]) for case, one in kept.items()}
+    black = kept["le_net", "black"]
+    arrays, usual = steps["le_net", "black"].arrays, steps["le_net", "grey"].arrays
+    lines = (
+        ("ART's rule, black start", f"{black['art']['stuck'][0]:.0f} % of classes let go at once"),
+        ("Paper's rule, black start", f"{black['paper']['sure'][0]:.0f} % of classes sure"),
+        ("Paper's rule, grey start", f"{kept['le_net', 'grey']['paper']['sure'][0]:.0f} % of classes sure"),
+    )
+    shown = (arrays["art"], arrays["paper"], usual["paper"])
+    return Fault(
+        name="inverted stopping rule",
+        shown=_stuck(kept) > 0 and _late(kept),
+        sentence=_sentence(kept, ground.sizes.iterations),
+        brief=f"ART lets go of {_count(black['art']['stuck'])} of {CLASSES} classes after one step",
+        tables=(table("stopping", ours, right, RULE, SLOPE),),
+        sheets=(
+            Sheet("stopping", "One image a class, by either rule", "Network `le_net`.", lines, tuple("0123456789")),
+        ),
+        pictures={f"stopping/{place}": images for place, images in enumerate(shown)},
+    )
+
+
+RULE = (
+    "As published: ART 1.20.1's rule on the class's probability. Put right: Fredrikson et al.'s rule, which stops a "
+    "class once it is 99 % sure or nothing in the last 100 steps was worse, on log-odds, whose gradient does not fade."
+)
+SLOPE = "Slope: over the classes, the least of their largest gradient entries at the start, on what is climbed."
+
+
+def _stuck(kept: dict[tuple[str, str], dict[str, Figures]]) -> int:
+    return sum(_count(one["art"]["stuck"]) for one in kept.values())
+
+
+def _late(kept: dict[tuple[str, str], dict[str, Figures]]) -> bool:
+    """Whether classes that were sure were carried on to the last step."""
+    return any(one["more"] for one in kept.values())
+
+
+def _count(figure: list[float]) -> int:
+    return round(figure[0] / 100 * figure[3])
+
+
+def _sentence(kept: dict[tuple[str, str], dict[str, Figures]], most: int) -> str:
+    classes = CLASSES * len(kept)
+    black = kept["le_net", "black"]
+    soon = [(one["more"]["sure after"][0], one["more"]["sure after"][3]) for one in kept.values() if one["more"]]
+    carried = sum(n for _, n in soon)
+    went_on = (
+        f"classes that were {SURE:.0%} sure after {sum(a * n for a, n in soon) / carried:.0f} steps on average went on "
+        f"to the last of {most:,}"
+        if carried
+        else "no class became sure under it"
+    )
+    sure = sum(_count(one["paper"]["sure"]) for one in kept.values())
+    took = sum(one["paper"]["steps"][0] for one in kept.values()) / len(kept)
+    was = published("stopping", CASES["le_net", "black"], "slope")
+    return (
+        f"**Inverted stopping rule.** ART's rule let go of {_stuck(kept)} of {classes} classes (two networks, five "
+        f"starts) after one step; {went_on}. The paper's rule on log-odds made {sure} of {classes} sure in {took:.0f} "
+        f"steps on average. From Dioptra's black start the flattest class of `le_net` has a largest gradient entry of "
+        f"{black['art']['slope'][0]:.1e} on the probability (ART's own notebook, its own network: {was:.6f}) and "
+        f"{black['paper']['slope'][0]:.1e} on log-odds."
+    )
+
+
+def _network(ground: Ground, model: str) -> SplitModel:
+    return ground.digits.network(model, ground.sizes.passes)
+
+
+def _accuracy(ground: Ground, model: str, lab: Lab) -> Made:
+    return Made({"accuracy": ground.digits.accuracy(_network(ground, model))})
+
+
+def _start(name: str, ground: Ground, lab: Lab) -> Tensor:
+    """Ten start images, one a class; alike but for noise."""
+    images = ground.digits.splits.shadow.pixels
+    shape = tuple(images.shape[1:])
+    if name == "noise":
+        return torch.rand(CLASSES, *shape, generator=lab.generator("start"))
+    one = images.mean(0) if name == "average" else torch.full(shape, {"black": 0.0, "grey": 0.5}[name])
+    return one.expand(CLASSES, *shape).clone()
+
+
+def _inverted(ground: Ground, model: str, start: str, lab: Lab) -> Made:
+    """Both rules from that start, and when the classes that ART keeps had become sure."""
+    net, most = _network(ground, model).requires_grad_(False), ground.sizes.iterations
+    at, classes = _start(start, ground, lab).to(lab.device), torch.arange(CLASSES)
+    plans = {
+        "art": Descent(rule="art", on="probability", max_iter=most, threshold=SURE),
+        # the same descent, but that it stops where a class is sure: its window is never full, so nothing else stops it
+        "same": Descent(on="probability", max_iter=most, window_length=most + 1, threshold=SURE),
+        "paper": Descent(on="log_odds", max_iter=most, threshold=SURE),
+    }
+    found = {
+        name: invert(net, at, classes, plan).rows(list(range(CLASSES)))
+        for name, plan in lab.track(list(plans.items()), "descents")
+    }
+    art, same, paper = found["art"], found["same"], found["paper"]
+    arrived = torch.tensor([stop == "confident" for stop in same.stops]) & (same.iterations < most)
+    steps = [float(one) for one in same.iterations[arrived & (art.iterations == most)].tolist()]
+    more = {"sure after": mean(steps)} if steps else {}
+    return Made(
+        {"art": _figures(art), "paper": _figures(paper), "more": more}, {"art": art.images, "paper": paper.images}
+    )
+
+
+def _figures(found: Inversion) -> Figures:
+    """Classes let go after one step without being sure, classes that end sure, steps a class, and the least slope."""
+    ended = found.confidences >= SURE
+    steps = [float(one) for one in found.iterations.tolist()]
+    return {
+        "stuck": share((found.iterations <= 1) & ~ended),
+        "sure": share(ended),
+        "steps": mean(steps),
+        "slope": [found.slopes.min().item()],
+    }

@@ -45,7 +45,7 @@ def show(ground: Ground) -> Fault:
     row, clean, right = "Laplace 1.0", kept["before"], kept["sent"]
     ours = {row: measures(clean | {"accuracy": accuracy})}
     put_right = {
-        row: measures(right | {"accuracy": accuracy}),
+        row: measures(right),
         "the attacker as published, shown what is sent": measures(kept["unprepared"]),
         "ridge regression on what is sent": measures(kept["ridge"]),
         "our decoder on what is sent": measures(kept["decoder"]),

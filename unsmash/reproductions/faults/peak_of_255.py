@@ -79,10 +79,10 @@ def _sentence(kept: dict[str, Figures], was: float) -> str:
     told = {name: (one["published"][0], one["psnr"][0]) for name, one in kept.items()}
     return (
         f"**48.6 dB.** The reported {was:.1f} dB have a peak of 255 on normalised faces and are "
-        f"{true_decibels(was):.1f} dB; by that formula a grey picture scores "
-        f"{told['grey'][0]:.1f} dB (true: {told['grey'][1]:.1f}), the mean face {told['mean'][0]:.1f} ({told['mean'][1]:.1f}), another person's face {told['stranger'][0]:.1f} "
-        f"({told['stranger'][1]:.1f}), and a perfect reconstruction, clipped as the published decoder clips, "
-        f"{told['clipped'][0]:.1f} ({told['clipped'][1]:.1f}), over {kept['grey']['psnr'][3]:.0f} faces."
+        f"{true_decibels(was):.1f} dB; by that formula a grey picture scores {told['grey'][0]:.1f} dB (true: "
+        f"{told['grey'][1]:.1f}), the mean face {told['mean'][0]:.1f} ({told['mean'][1]:.1f}), another person's face "
+        f"{told['stranger'][0]:.1f} ({told['stranger'][1]:.1f}), and a perfect reconstruction, clipped as the "
+        f"published decoder clips, {told['clipped'][0]:.1f} ({told['clipped'][1]:.1f}), over {kept['grey']['psnr'][3]:.0f} faces."
     )
 
 

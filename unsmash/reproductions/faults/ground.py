@@ -31,7 +31,7 @@ from unsmash.view import Scene, View, make_scene
 SHOWN = 10
 """Pictures in a line"""
 
-METRICS = ("identification", "recognition", "ssim", "mse")
+METRICS = ("identification", "ssim", "mse")
 
 LAPLACE: dict[str, Any] = {"kind": "laplace", "scale": 1.0}
 """dpsnn's defence at its largest published scale: in training and at inference, on each of 500 numbers in [-1, 1]"""
@@ -105,9 +105,11 @@ DIGITS = ("train", "shadow", "validator", "val", "victims")
 class Subject:
     """A data set, and the networks trained on it; nothing is read before it is needed."""
 
-    def __init__(self, bench: Workbench, data: Data, *, contaminated: bool = False) -> None:
-        """`contaminated`: take the data as it is, even where its sets share images."""
-        self.bench, self.data, self.contaminated = bench, data, contaminated
+    def __init__(self, bench: Workbench, data: Data, *, contaminated: bool = False, recognised: bool = False) -> None:
+        """`contaminated`: take the data as it is, even where its sets share images. `recognised`: an independent
+        recogniser reads the reconstructions.
+        """
+        self.bench, self.data, self.contaminated, self.recognised = bench, data, contaminated, recognised
 
     @cached_property
     def splits(self) -> Splits:
@@ -123,7 +125,9 @@ class Subject:
 
     @cached_property
     def eye(self) -> Recogniser | None:
-        """The independent recogniser, made once for all reproductions in a folder."""
+        """The independent recogniser, where one is wanted."""
+        if not self.recognised:
+            return None
         known, lab = self.splits.validator, self.bench.lab.at("recogniser")
         return recogniser(known.pixels, known.labels, len(self.splits.classes), lab, self.bench.cache)
 
@@ -152,7 +156,7 @@ class Subject:
     def score(self, attack: Attack, view: View, lab: Lab, made: Tensor | None = None) -> tuple[Figures, Tensor]:
         """Run an attack, unless its guess is made already, and score it: figures, and the guess [n, c, h, w]."""
         result, guess = attempt(attack, attack.kind, view, self.scene, self.eye, lab, made=made)
-        found = figures(result, METRICS)
+        found = figures(result, (*METRICS, *(["recognition"] if self.recognised else [])))
         assert guess is not None
         return found | {"correlation": [correlation(self.scene.victims, guess)]}, guess
 
@@ -167,7 +171,7 @@ class Ground:
     @cached_property
     def digits(self) -> Subject:
         """MNIST, as most of them need it."""
-        return Subject(self.bench, Mnist(**self.sizes.of(*DIGITS)))
+        return Subject(self.bench, Mnist(**self.sizes.of(*DIGITS)), recognised=True)
 
     @cached_property
     def fewer(self) -> Subject:

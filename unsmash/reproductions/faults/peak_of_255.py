@@ -82,7 +82,8 @@ def _sentence(kept: dict[str, Figures], was: float) -> str:
         f"{true_decibels(was):.1f} dB; by that formula a grey picture scores {told['grey'][0]:.1f} dB (true: "
         f"{told['grey'][1]:.1f}), the mean face {told['mean'][0]:.1f} ({told['mean'][1]:.1f}), another person's face "
         f"{told['stranger'][0]:.1f} ({told['stranger'][1]:.1f}), and a perfect reconstruction, clipped as the "
-        f"published decoder clips, {told['clipped'][0]:.1f} ({told['clipped'][1]:.1f}), over {kept['grey']['psnr'][3]:.0f} faces."
+        f"published decoder clips, {told['clipped'][0]:.1f} ({told['clipped'][1]:.1f}), over "
+        f"{kept['grey']['psnr'][3]:.0f} faces."
     )
 
 

@@ -100,7 +100,7 @@ def _sentence(kept: dict[str, dict[str, Figures]]) -> str:
         f"{apart:.0e}). It gives y = x² {told['parabola'][0]:.2f} where the distance correlation is "
         f"{told['parabola'][1]:.2f}; to independent noise of 784 and 500 numbers, in batches of {BATCH}, it gives "
         f"{told['noise'][0]:.2f} where the bias-corrected estimate is {told['noise'][1]:.2f}; to digits and what is "
-        f"sent of *other* digits {told['others'][0]:.2f} where that is {told['others'][1]:.2f}, against "
+        f"sent of other digits {told['others'][0]:.2f} where that is {told['others'][1]:.2f}, against "
         f"{told['digits'][0]:.2f} and {told['digits'][1]:.2f} for their own (published: {was:.3f})."
     )
 

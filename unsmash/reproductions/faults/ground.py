@@ -183,6 +183,11 @@ class Ground:
         """The network of dpsnn, trained and used with Laplace noise on what it sends."""
         return self.digits.network("splitnn", self.sizes.passes, LAPLACE)
 
+    def quiet(self) -> SplitModel:
+        """The same network, sending its activations before the noise."""
+        noisy = self.noisy()
+        return SplitModel(noisy.device, noisy.server, at=noisy.at).eval()
+
     def noisy_accuracy(self) -> list[float]:
         """Train that network, as a step of its own; gives its accuracy in per cent."""
         step = self.step(

@@ -20,7 +20,6 @@ from unsmash.reproductions.faults.fault import Fault, Figures, measures, percent
 from unsmash.reproductions.faults.ground import DIGITS, Ground, learned
 from unsmash.reproductions.record import Sheet
 from unsmash.reproductions.workbench import Made
-from unsmash.split import SplitModel
 from unsmash.threat import Grant, Threat
 from unsmash.view import granted, observe
 
@@ -99,9 +98,9 @@ def _sentence(clean: Figures, right: Figures, decoder: Figures) -> str:
 
 def _before(ground: Ground, lab: Lab) -> Made:
     """The fault: an attacker of the same network without its noise. Then the same attacker, shown noisy messages."""
-    subject, noisy = ground.digits, ground.noisy()
-    clean = observe(SplitModel(noisy.device, noisy.server, at=noisy.at), subject.scene, Threat(), lab)
-    real = observe(noisy, subject.scene, Threat(), lab)
+    subject = ground.digits
+    clean = observe(ground.quiet(), subject.scene, Threat(), lab)
+    real = observe(ground.noisy(), subject.scene, Threat(), lab)
     # one training for both: the victims twice, once as their activations and once as the messages that are sent
     both = tuple(torch.cat(parts) for parts in zip(clean.release, real.release, strict=True))
     attack = AffineDecoder(epochs=ground.sizes.attacker_passes)

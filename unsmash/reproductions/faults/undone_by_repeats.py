@@ -14,7 +14,6 @@ from unsmash.reproductions.faults.fault import Fault, Figures, measures, percent
 from unsmash.reproductions.faults.ground import DIGITS, Ground, learned
 from unsmash.reproductions.record import Chart, Sheet
 from unsmash.reproductions.workbench import Made
-from unsmash.split import SplitModel
 from unsmash.threat import Grant, Threat
 from unsmash.view import granted, observe
 
@@ -104,9 +103,8 @@ def _sentence(kept: dict[int, dict[str, Figures]], repeats: tuple[int, ...]) -> 
 
 
 def _attacked(ground: Ground, queries: int, lab: Lab) -> Made:
-    subject, sizes, noisy = ground.digits, ground.sizes, ground.noisy()
-    model = noisy if queries else SplitModel(noisy.device, noisy.server, at=noisy.at)
-    view = observe(model, subject.scene, Threat(queries=max(1, queries)), lab)
+    subject, sizes = ground.digits, ground.sizes
+    view = observe(ground.noisy() if queries else ground.quiet(), subject.scene, Threat(queries=max(1, queries)), lab)
     attacks = (Ridge(images=sizes.decoder_images), Decoder(**learned(sizes)))
     found: dict[str, tuple[Figures, Tensor]] = {one.kind: subject.score(one, view, lab) for one in attacks}
     found["mean_image"] = subject.score(MeanImage(), granted(view, Grant.SHADOW), lab)

@@ -45,7 +45,9 @@ def test_every_setting_has_help_and_the_quick_form_is_another(name: str, cls: ty
 
 
 @every
-def test_its_tiny_form_runs_and_fills_its_tables(name: str, cls: type[Reproduction], tmp_path: Path) -> None:
+def test_its_tiny_form_runs_and_fills_its_tables(
+    name: str, cls: type[Reproduction], tmp_path: Path, short_recogniser: None
+) -> None:
     if "UNSMASH_DATA" not in os.environ:
         pytest.skip("UNSMASH_DATA names no folder with the real data")
     made = reproducing.chosen(name, cls.tiny, quick=True)

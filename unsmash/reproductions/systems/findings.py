@@ -50,7 +50,7 @@ class SevenFaults(Sizes, Reproduction):
     tiny: ClassVar[dict[str, Any]] = {
         "train": 60, "passes": 1, "shadow": 40, "validator": 40, "val": 60, "victims": 20, "attacker_passes": 1,
         "decoder_images": 40, "decoder_passes": 1, "repeats": (1, 4), "private_train": 40, "private_passes": 1,
-        "letters_train": 40, "letters_passes": 1, "letters_shadow": 300, "letters_test": 300, "letters_victims": 8,
+        "letters_train": 40, "letters_passes": 1, "letters_shadow": 150, "letters_test": 600, "letters_victims": 8,
         "faces": 10, "iterations": 10, "batches": 2,
     }  # fmt: skip
 

@@ -36,14 +36,18 @@ CASES = {
 
 def show(ground: Ground) -> Fault:
     """ART's rule and the paper's on Dioptra's two networks, from ART's starts."""
-    needs = (*DIGITS, "passes")
-    for model in dict.fromkeys(model for model, _ in CASES):
-        ground.step(f"miface: the network {model}", needs, partial(_accuracy, ground, model))
+    models = dict.fromkeys(model for model, _ in CASES)
+    told = {model: {"model": model, "passes": _passes(ground, model)} for model in models}
+    for model in models:
+        ground.step(f"miface: the network {model}", DIGITS, partial(_accuracy, ground, model), **told[model])
     steps = {
-        case: ground.step(
-            f"miface: {case[0]} from {case[1]}", (*needs, "iterations"), partial(_inverted, ground, *case)
+        (model, start): ground.step(
+            f"miface: {model} from {start}",
+            (*DIGITS, "iterations"),
+            partial(_inverted, ground, model, start),
+            **told[model],
         )
-        for case in CASES
+        for model, start in CASES
     }
     kept: dict[tuple[str, str], dict[str, Figures]] = {case: step.figures for case, step in steps.items()}
     ours = {CASES[case]: measures(one["art"]) for case, one in kept.items()}
@@ -104,18 +108,22 @@ def _sentence(kept: dict[tuple[str, str], dict[str, Figures]], most: int) -> str
     took = sum(one["paper"]["steps"][0] for one in kept.values()) / len(kept)
     was = published("stopping", CASES["le_net", "black"], "slope")
     return (
-        f"**Inverted stopping rule.** Started from a digit of another class, ART's rule lets go of {let_go} of {CLASSES} "
-        f"classes after one step; over all networks and starts of {_stuck(kept)} of {classes}, while {went_on}. The "
-        f"paper's rule on log-odds makes {sum(sure)} of {classes} sure, in {took:.0f} steps on average. From Dioptra's "
-        "black start the flattest class of `le_net` has a largest gradient entry of "
-        f"{black['art']['slope'][0]:.1e} on the probability (ART's own notebook, its own network: {was:.6f}) and "
-        f"{black['paper']['slope'][0]:.1e} on log-odds."
+        f"**Inverted stopping rule.** Started from a digit of another class, ART's rule lets go of {let_go} of "
+        f"{CLASSES} classes after one step; over all networks and starts of {_stuck(kept)} of {classes}, while "
+        f"{went_on}. The paper's rule on log-odds makes {sum(sure)} of {classes} sure, in {took:.0f} steps on average. "
+        "From Dioptra's black start, where the flattest class of `le_net` has a largest gradient entry of "
+        f"{black['art']['slope'][0]:.2g} on the probability (ART's own notebook, its own network: {was:.6f}) and "
+        f"{black['paper']['slope'][0]:.2g} on log-odds, ART makes {_count(black['art']['sure'])} of {CLASSES} sure, the "
+        f"paper's rule {_count(black['paper']['sure'])}."
     )
 
 
 def _network(ground: Ground, model: str) -> SplitModel:
-    passes = ShallowNet.epochs if model == "shallow_net" else ground.sizes.passes  # sigmoid units learn slowly
-    return ground.digits.network(model, passes)
+    return ground.digits.network(model, _passes(ground, model))
+
+
+def _passes(ground: Ground, model: str) -> int:
+    return ShallowNet.epochs if model == "shallow_net" else ground.sizes.passes  # sigmoid units learn slowly
 
 
 def _accuracy(ground: Ground, model: str, lab: Lab) -> Made:

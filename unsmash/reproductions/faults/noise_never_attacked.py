@@ -34,7 +34,7 @@ LINES = (
 
 def show(ground: Ground) -> Fault:
     """The published attacker before the noise and on what is sent, then stronger ones on what is sent."""
-    accuracy = ground.noisy_accuracy()
+    accuracy = ground.noisy_accuracy
     needs = (*DIGITS, "passes", "attacker_passes")
     before = ground.step("noise: attacked before it is added", needs, lambda lab: _before(ground, lab))
     sent = ground.step("noise: attacked as it is sent", needs, lambda lab: _sent(ground, lab))

@@ -15,7 +15,7 @@ from unsmash.distance_correlation import exact
 from unsmash.lab import Lab
 from unsmash.metrics.dependence import distance_correlation_compat
 from unsmash.metrics.intervals import bootstrap
-from unsmash.reproductions.faults.fault import Fault, Figures, mean, measures, published, table
+from unsmash.reproductions.faults.fault import Fault, Figures, mean, measures, percent, published, table
 from unsmash.reproductions.faults.ground import DIGITS, Ground, require
 from unsmash.reproductions.record import Chart
 from unsmash.reproductions.workbench import Made
@@ -43,8 +43,8 @@ ROWS = {
 
 def show(ground: Ground) -> Fault:
     """Both measures on a parabola, on independent noise, and on digits with their own and with others' smashed data."""
-    ground.noisy_accuracy()
     made_up = ground.step("distances: a parabola and noise", ("batches",), lambda lab: _made_up(ground, lab))
+    accuracy = ground.noisy_accuracy
     real = ground.step("distances: digits", (*DIGITS, "passes"), lambda lab: _digits(ground, lab))
     kept: dict[str, dict[str, Figures]] = made_up.figures["rows"] | real.figures
     ours = {ROWS[name]: measures(kept[name]["ours"]) for name in ROWS}
@@ -53,7 +53,7 @@ def show(ground: Ground) -> Fault:
     return Fault(
         name="squared distances",
         shown=_shown(kept),
-        sentence=_sentence(kept),
+        sentence=_sentence(kept) + f" (The network is {percent(accuracy)} accurate.)",
         brief=f'a "distance correlation" reads {_value(kept, "noise", "ours"):.2f} on independent noise',
         tables=(table("distances", ours, right, SAME, UNBIASED),),
         charts=(

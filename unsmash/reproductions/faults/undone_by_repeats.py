@@ -24,7 +24,7 @@ QUIET = 0
 
 def show(ground: Ground) -> Fault:
     """Ridge and our decoder on 1, 4, 16, 64 messages of each image, and on messages without noise."""
-    accuracy = ground.noisy_accuracy()
+    accuracy = ground.noisy_accuracy
     repeats = ground.sizes.repeats
     steps = {
         k: ground.step(f"repeats: {_name(k)}", NEEDS, partial(_attacked, ground, k), queries=k)
@@ -98,7 +98,7 @@ def _sentence(kept: dict[int, dict[str, Figures]], repeats: tuple[int, ...]) -> 
         f"**Repeats undo noise.** Against Laplace 1.0 our decoder identifies {told} of one image, of "
         f"{found[1]['identification'][3]:.0f} digits, and {percent(found[QUIET]['identification'])} without noise: "
         f"repeats {verdict[turn(found[1]['identification'], found[few]['identification'])]} it. SSIM goes from "
-        f"{found[1]['ssim'][0]:.3f} to {found[few]['ssim'][0]:.3f} with {few}, {back:.0%} of what it is without noise."
+        f"{found[1]['ssim'][0]:.3f} to {found[few]['ssim'][0]:.3f} with {few}, {100 * back:.0f} % of what it is without noise."
     )
 
 

@@ -44,7 +44,8 @@ class SevenFaults(Sizes, Reproduction):
     quick: ClassVar[dict[str, Any]] = {
         "train": 2000, "passes": 4, "shadow": 1000, "validator": 500, "val": 512, "victims": 256,
         "attacker_passes": 8, "decoder_images": 800, "decoder_passes": 4, "private_train": 600,
-        "letters_train": 400, "letters_passes": 2, "letters_test": 1200, "letters_victims": 200,
+        "letters_train": 400, "letters_passes": 2, "letters_shadow": 1360,
+        "letters_test": 1200, "letters_victims": 150,
         "faces": 60, "iterations": 200, "batches": 10,
     }  # fmt: skip
     tiny: ClassVar[dict[str, Any]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Reproduced:
     left_out: tuple[str, ...] = ()
     """Parts of the published experiment that were not run, with the reason"""
     quick: bool = False
-    settings: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     seconds: float = 0.0
     """Work of all its steps, those of earlier calls included"""

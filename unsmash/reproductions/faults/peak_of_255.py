@@ -25,12 +25,12 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PEAK = 255.0
 SHOWN = 8
 METRICS = ("psnr", "ssim", "identification")
-REPORTED = "the reported reconstruction"
+REPORTED = "the reported one"
 GUESSES = {
     "grey": "all grey",
-    "mean": "the mean of other faces",
+    "mean": "mean of other faces",
     "stranger": "another face",
-    "clipped": "a perfect reconstruction, clipped as published",
+    "clipped": "perfect, but clipped",
 }
 
 

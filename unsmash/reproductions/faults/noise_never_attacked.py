@@ -45,7 +45,7 @@ def show(ground: Ground) -> Fault:
     ours = {row: measures(clean)}
     put_right = {
         row: measures(right),
-        "it, shown what is sent": measures(kept["unprepared"]),
+        "same, unprepared for noise": measures(kept["unprepared"]),
         "ridge on what is sent": measures(kept["ridge"]),
         "our decoder on what is sent": measures(kept["decoder"]),
         "floor: average digit": measures(kept["mean_image"]),

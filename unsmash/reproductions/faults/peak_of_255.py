@@ -52,7 +52,7 @@ def show(ground: Ground) -> Fault:
         sheets=(
             Sheet(
                 "decibels",
-                "What 47 to 50 published decibels look like",
+                "What published decibels look like",
                 "Faces and four guesses at them; none of the first three has seen anything of the face.",
                 (("Original", ""), *((GUESSES[one].capitalize(), _note(kept[one])) for one in GUESSES)),
             ),

@@ -105,7 +105,7 @@ def _letters(ground: Ground) -> Subject:
     sizes = ground.sizes
     data = Omniglot(
         train=sizes.letters_train, shadow=sizes.letters_shadow, victims=sizes.letters_test,
-        validator=40, val=500,
+        validator=40, val=min(500, sizes.letters_train),
     )  # fmt: skip
     return Subject(ground.bench, data, contaminated=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unsmash.report.reproduction import panel, reasons, tally
+from unsmash.report.reproduction import NOTHING, Figure, panel, reasons, tally
 from unsmash.report.words import duration
 from unsmash.reproductions.record import Reproduced
 from unsmash.shelf import width
@@ -44,6 +44,16 @@ def print_list(kinds: Mapping[str, Any], known: Sequence[Reproduced]) -> None:
     )
 
 
+def _columns(figures: Sequence[Figure]) -> list[tuple[str, list[str]]]:
+    """What stands of a quantity: published, ours as published, put right; those that no row has are left out."""
+    columns = [
+        ("published", [one.published[0] for one in figures]),
+        ("as published", [MARKS[one.state].format(one.ours[0]) for one in figures]),
+        ("put right", [one.right[0] for one in figures]),
+    ]
+    return [(head, texts) for head, texts in columns if any(text != NOTHING for text in texts)]
+
+
 def print_record(record: Reproduced) -> None:
     """Finding, figures and reasons."""
     from rich import box
@@ -55,16 +65,15 @@ def print_record(record: Reproduced) -> None:
     for one in record.tables:
         shown = panel(one)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=one.title, title_justify="left")
-        table.add_column("", overflow="fold")
-        for title, right in shown.heads:
-            for head in (f"{title}: published", "as published", *(["put right"] if right else [])):
-                table.add_column(head, justify="right", overflow="fold")
-        for name, _, figures in shown.rows:
-            cells = []
-            for figure, (_, right) in zip(figures, shown.heads, strict=True):
-                cells += [figure.published[0], MARKS[figure.state].format(escape(figure.ours[0]))]
-                cells += [figure.right[0]] if right else []
-            table.add_row(escape(name), *cells)
+        table.add_column("", no_wrap=True)
+        cells: list[list[str]] = [[escape(name)] for name, _, _ in shown.rows]
+        for place, (title, _) in enumerate(shown.heads):
+            told = title
+            for head, texts in _columns([figures[place] for _, _, figures in shown.rows]):
+                table.add_column(f"{told}: {head}" if told else head, justify="right", overflow="fold")
+                cells, told = [[*row, text] for row, text in zip(cells, texts, strict=True)], ""
+        for row in cells:
+            table.add_row(*row)
         console.print(table)
         for line in reasons(one):
             console.print(f"  {line.replace('**', '')}", markup=False, soft_wrap=True)

@@ -24,13 +24,13 @@ from unsmash.split import SplitModel
 SURE = 0.99
 CLASSES = 10
 CASES = {
-    ("le_net", "black"): "le_net, black start (Dioptra's)",
-    ("le_net", "grey"): "le_net, grey start",
+    ("le_net", "black"): "le_net, black",
+    ("le_net", "grey"): "le_net, grey",
     ("le_net", "noise"): "le_net, noise",
     ("le_net", "average"): "le_net, average digit",
-    ("le_net", "another"): "le_net, a digit of another class",
-    ("le_net", "own"): "le_net, a digit of the class",
-    ("shallow_net", "black"): "shallow_net, black start (Dioptra's)",
+    ("le_net", "another"): "le_net, other's digit",
+    ("le_net", "own"): "le_net, own digit",
+    ("shallow_net", "black"): "shallow_net, black",
 }
 
 
@@ -113,8 +113,8 @@ def _sentence(kept: dict[tuple[str, str], dict[str, Figures]], most: int) -> str
         f"{went_on}. The paper's rule on log-odds makes {sum(sure)} of {classes} sure, in {took:.0f} steps on average. "
         "From Dioptra's black start, where the flattest class of `le_net` has a largest gradient entry of "
         f"{black['art']['slope'][0]:.2g} on the probability (ART's own notebook, its own network: {was:.6f}) and "
-        f"{black['paper']['slope'][0]:.2g} on log-odds, ART makes {_count(black['art']['sure'])} of {CLASSES} sure, the "
-        f"paper's rule {_count(black['paper']['sure'])}."
+        f"{black['paper']['slope'][0]:.2g} on log-odds, ART makes {_count(black['art']['sure'])} of {CLASSES} sure, "
+        f"the paper's rule {_count(black['paper']['sure'])}."
     )
 
 

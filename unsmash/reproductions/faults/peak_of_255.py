@@ -25,12 +25,12 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PEAK = 255.0
 SHOWN = 8
 METRICS = ("psnr", "ssim", "identification")
-REPORTED = "the reported reconstruction"
+REPORTED = "the reported one"
 GUESSES = {
     "grey": "all grey",
-    "mean": "the mean of other faces",
+    "mean": "mean of other faces",
     "stranger": "another face",
-    "clipped": "a perfect reconstruction, clipped as published",
+    "clipped": "perfect, but clipped",
 }
 
 
@@ -52,7 +52,7 @@ def show(ground: Ground) -> Fault:
         sheets=(
             Sheet(
                 "decibels",
-                "What 47 to 50 published decibels look like",
+                "What published decibels look like",
                 "Faces and four guesses at them; none of the first three has seen anything of the face.",
                 (("Original", ""), *((GUESSES[one].capitalize(), _note(kept[one])) for one in GUESSES)),
             ),

@@ -27,7 +27,7 @@ from unsmash.threat import Grant, Threat
 from unsmash.view import granted, observe
 
 DPSGD: dict[str, Any] = {"kind": "dpsgd", "noise": 1.0, "delta": 1e-4}
-NETWORKS = {"plain": "no defence", "private": "DP-SGD, noise multiplier 1.0", "fresh": "never trained"}
+NETWORKS = {"plain": "No defence", "private": "DP-SGD, noise 1.0", "fresh": "Never trained"}
 NEEDS = (*DIGITS, "private_train", "private_passes")
 ATTACKS = (*NEEDS, "decoder_images", "decoder_passes")
 
@@ -51,9 +51,9 @@ def show(ground: Ground) -> Fault:
     right: dict[str, dict[str, Measure]] = {}
     for name in names:
         right[NETWORKS[name]] = measures(_leak(kept[name]["decoder"]))
-        right[f"{NETWORKS[name]}, ridge regression"] = measures(_leak(kept[name]["ridge"]))
-    right["floor: the average digit"] = measures(_leak(kept["plain"]["mean_image"]))
-    lines = (("Original", ""), *((NETWORKS[name].capitalize(), _note(kept[name]["decoder"])) for name in names))
+        right[f"{NETWORKS[name]}, ridge"] = measures(_leak(kept[name]["ridge"]))
+    right["floor: average digit"] = measures(_leak(kept["plain"]["mean_image"]))
+    lines = (("Original", ""), *((NETWORKS[name], _note(kept[name]["decoder"])) for name in names))
     pictures = [steps["plain"].arrays["truth"], *(steps[name].arrays["decoder"] for name in names)]
     private = kept.get("private")
     return Fault(
@@ -90,7 +90,7 @@ def _told(name: str) -> dict[str, Any]:
 
 
 def _leak(found: Figures) -> Figures:
-    return {name: found[name] for name in ("identification", "ssim", "mse")}
+    return {name: found[name] for name in ("identification", "ssim")}
 
 
 def _note(found: Figures) -> str:

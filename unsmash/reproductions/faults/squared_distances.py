@@ -35,16 +35,16 @@ CURVE = 2000
 
 ROWS = {
     "parabola": "y = x², x normal",
-    "noise": "independent noise, 784 and 500 numbers",
-    "others": "digits and what is sent of other digits",
-    "digits": "digits and their own smashed data",
+    "noise": "independent noise",
+    "others": "digits and others' code",
+    "digits": "digits and their code",
 }
 
 
 def show(ground: Ground) -> Fault:
     """Both measures on a parabola, on independent noise, and on digits with their own and with others' smashed data."""
     made_up = ground.step("distances: a parabola and noise", ("batches",), lambda lab: _made_up(ground, lab))
-    accuracy = ground.noisy_accuracy
+    told = f" (The network is {percent(ground.noisy_accuracy)} accurate.)"
     real = ground.step("distances: digits", (*DIGITS, "passes"), lambda lab: _digits(ground, lab))
     kept: dict[str, dict[str, Figures]] = made_up.figures["rows"] | real.figures
     ours = {ROWS[name]: measures(kept[name]["ours"]) for name in ROWS}
@@ -53,7 +53,7 @@ def show(ground: Ground) -> Fault:
     return Fault(
         name="squared distances",
         shown=_shown(kept),
-        sentence=_sentence(kept) + f" (The network is {percent(accuracy)} accurate.)",
+        sentence=_sentence(kept) + told,
         brief=f'a "distance correlation" reads {_value(kept, "noise", "ours"):.2f} on independent noise',
         tables=(table("distances", ours, right, SAME, UNBIASED),),
         charts=(

@@ -34,7 +34,7 @@ def show(ground: Ground) -> Fault:
     right = {}
     for k, one in kept.items():
         right[_name(k)] = measures(one["decoder"] | {"ridge": one["ridge"]["identification"]})
-    right["floor: the average digit"] = measures(kept[1]["mean_image"])
+    right["floor: average digit"] = measures(kept[1]["mean_image"])
     charts = [
         Chart(
             title=f"{title} by how many messages of one image are seen",
@@ -98,7 +98,8 @@ def _sentence(kept: dict[int, dict[str, Figures]], repeats: tuple[int, ...]) -> 
         f"**Repeats undo noise.** Against Laplace 1.0 our decoder identifies {told} of one image, of "
         f"{found[1]['identification'][3]:.0f} digits, and {percent(found[QUIET]['identification'])} without noise: "
         f"repeats {verdict[turn(found[1]['identification'], found[few]['identification'])]} it. SSIM goes from "
-        f"{found[1]['ssim'][0]:.3f} to {found[few]['ssim'][0]:.3f} with {few}, {100 * back:.0f} % of what it is without noise."
+        f"{found[1]['ssim'][0]:.3f} to {found[few]['ssim'][0]:.3f} with {few}, {100 * back:.0f} % of what it is "
+        "without noise."
     )
 
 

@@ -71,8 +71,8 @@ def test_the_page_holds_every_figure_and_marks_what_is_reproduced(folder: Path) 
     assert (plain[2], plain[4]) == ("0.800", "0.400")
     assert "90.2" in noisy[1]
     assert "not comparable" in letters[0]
-    classes = [[cell.attributes.get("class") for cell in row.all("td")][1] for row in body.all("tr")]
-    assert classes == ["near", "off", "open"]
+    classes = [[cell.attributes["class"] for cell in row.all("td")][1] for row in body.all("tr")]
+    assert [name.strip() for name in classes] == ["near", "off", "open"]
     assert "1 of 2" in html
     assert "letters could not be had" in html
     assert "Squared distances" in html

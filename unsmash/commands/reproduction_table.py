@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unsmash.report.reproduction import NOTHING, Figure, panel, reasons, tally
+from unsmash.report.reproduction import Figure, Side, panel, reasons, tally
 from unsmash.report.words import duration
 from unsmash.reproductions.record import Reproduced
 from unsmash.shelf import width
@@ -44,14 +44,9 @@ def print_list(kinds: Mapping[str, Any], known: Sequence[Reproduced]) -> None:
     )
 
 
-def _columns(figures: Sequence[Figure]) -> list[tuple[str, list[str]]]:
-    """What stands of a quantity: published, ours as published, put right; those that no row has are left out."""
-    columns = [
-        ("published", [one.published[0] for one in figures]),
-        ("as published", [MARKS[one.state].format(one.ours[0]) for one in figures]),
-        ("put right", [one.right[0] for one in figures]),
-    ]
-    return [(head, texts) for head, texts in columns if any(text != NOTHING for text in texts)]
+def _text(figure: Figure, side: Side) -> str:
+    value = figure.side(side)[0]
+    return MARKS[figure.state].format(value) if side == "as published" else value
 
 
 def print_record(record: Reproduced) -> None:
@@ -67,11 +62,11 @@ def print_record(record: Reproduced) -> None:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=one.title, title_justify="left")
         table.add_column("", no_wrap=True)
         cells: list[list[str]] = [[escape(name)] for name, _, _ in shown.rows]
-        for place, (title, _) in enumerate(shown.heads):
-            told = title
-            for head, texts in _columns([figures[place] for _, _, figures in shown.rows]):
-                table.add_column(f"{told}: {head}" if told else head, justify="right", overflow="fold")
-                cells, told = [[*row, text] for row, text in zip(cells, texts, strict=True)], ""
+        for place, head in enumerate(shown.heads):
+            for side in head.sides:
+                title = f"{head.title}: {side}" if side == head.sides[0] else side
+                table.add_column(title, justify="right", overflow="fold")
+                cells = [[*row, _text(line[2][place], side)] for row, line in zip(cells, shown.rows, strict=True)]
         for row in cells:
             table.add_row(*row)
         console.print(table)

@@ -22,6 +22,9 @@ from unsmash.verdicts import Word
 State = Literal["near", "off", "open"]
 NOTHING = "–"
 
+Side = Literal["published", "as published", "put right"]
+SIDES: tuple[Side, ...] = ("published", "as published", "put right")
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -33,14 +36,26 @@ class Figure:
     state: State
     """near: within what the column allows; off: beyond it; open: not held against each other"""
 
+    def side(self, side: Side) -> tuple[str, str]:
+        """The figure on one side, and what stands small under it."""
+        return {"published": self.published, "as published": self.ours, "put right": self.right}[side]
+
+
+@dataclass(frozen=True)
+class Head:
+    """A quantity of a table, and which of its three columns hold anything."""
+
+    title: str
+    """With its unit"""
+    sides: tuple[Side, ...]
+
 
 @dataclass(frozen=True)
 class Panel:
-    """A table drawn: for each quantity three columns, `right` only where a row has one."""
+    """A table drawn: up to three columns for each quantity."""
 
     table: Table
-    heads: tuple[tuple[str, bool], ...]
-    """Title with its unit, and whether anything in it was put right"""
+    heads: tuple[Head, ...]
     rows: tuple[tuple[str, str, tuple[Figure, ...]], ...]
     tally: str
 
@@ -128,12 +143,18 @@ def _facts(record: Reproduced) -> list[Fact]:
 
 def panel(table: Table) -> Panel:
     """A table's figures as they are written."""
-    right = {c.id: any(_cell(row, c).right is not None for row in table.rows) for c in table.columns}
-    heads = tuple((f"{c.title}, {c.unit}" if c.unit else c.title, right[c.id]) for c in table.columns)
+    heads = tuple(_head(table, column) for column in table.columns)
     rows = tuple((row.name, row.note, tuple(figure(_cell(row, c), c) for c in table.columns)) for row in table.rows)
     judged = table.judged()
     told = f"{whole(sum(judged))} of {whole(len(judged))} within what is allowed" if judged else ""
     return Panel(table, heads, rows, told)
+
+
+def _head(table: Table, column: Column) -> Head:
+    cells = [_cell(row, column) for row in table.rows]
+    told = [[cell.published, cell.ours, cell.right] for cell in cells]
+    sides = tuple(side for place, side in enumerate(SIDES) if any(one[place] is not None for one in told))
+    return Head(f"{column.title}, {column.unit}" if column.unit else column.title, sides)
 
 
 def _cell(row: Row, column: Column) -> Cell:

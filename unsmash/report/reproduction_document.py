@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from unsmash.report.reproduction import Figure, Panel, panel, reasons, tally
+from unsmash.report.reproduction import Figure, Head, Panel, Side, panel, reasons, tally
 from unsmash.report.words import duration
 from unsmash.reproductions.record import Reproduced
 
@@ -73,23 +73,31 @@ def _table(shown: Panel) -> Iterator[str]:
     told = f" {shown.tally}." if shown.tally else ""
     yield f"{shown.table.about} Published in: {shown.table.source}.{told}"
     yield ""
-    heads = [head for title, right in shown.heads for head in ([title, "put right"] if right else [title])]
+    heads = [title for head in shown.heads for title in _titles(head)]
     yield f"| | {' | '.join(map(_cell, heads))} |"
     yield f"|---|{'---|' * len(heads)}"
     for name, note, figures in shown.rows:
-        cells = [
-            cell for figure, (_, right) in zip(figures, shown.heads, strict=True) for cell in _figures(figure, right)
-        ]
+        cells = [cell for figure, head in zip(figures, shown.heads, strict=True) for cell in _figures(figure, head)]
         yield f"| {_cell(f'{name} ({note})' if note else name)} | {' | '.join(cells)} |"
     yield ""
 
 
-def _figures(figure: Figure, right: bool) -> list[str]:
-    ours = figure.ours[0] + (f" [{figure.ours[1]}]" if figure.ours[1] else "") + MARKS[figure.state]
-    first = f"{figure.published[0]} → {ours}"
-    if not right:
-        return [first]
-    return [first, figure.right[0] + (f" [{figure.right[1]}]" if figure.right[1] else "")]
+def _titles(head: Head) -> list[str]:
+    """Published and ours share a column; what was put right has its own."""
+    named = f"{head.title}, put right" if head.sides == ("put right",) else "put right"
+    return [*([head.title] if set(head.sides) - {"put right"} else []), *([named] if "put right" in head.sides else [])]
+
+
+def _figures(figure: Figure, head: Head) -> list[str]:
+    first = [_side(figure, side) for side in head.sides if side != "put right"]
+    cells = [" → ".join(first)] if first else []
+    return [*cells, *([_side(figure, "put right")] if "put right" in head.sides else [])]
+
+
+def _side(figure: Figure, side: Side) -> str:
+    value, note = figure.side(side)
+    mark = MARKS[figure.state] if side == "as published" else ""
+    return value + (f" [{note}]" if note and side != "published" else "") + mark
 
 
 def _cell(text: str) -> str:

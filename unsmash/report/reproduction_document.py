@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from unsmash.report.reproduction import Figure, Head, Panel, Side, panel, reasons, tally
+from unsmash.report.reproduction import NOTHING, Figure, Head, Panel, Side, panel, reasons, tally
 from unsmash.report.words import duration
 from unsmash.reproductions.record import Reproduced
 
@@ -90,7 +90,7 @@ def _titles(head: Head) -> list[str]:
 
 def _figures(figure: Figure, head: Head) -> list[str]:
     first = [_side(figure, side) for side in head.sides if side != "put right"]
-    cells = [" → ".join(first)] if first else []
+    cells = [" → ".join(first) if set(first) != {NOTHING} else NOTHING] if first else []
     return [*cells, *([_side(figure, "put right")] if "put right" in head.sides else [])]
 
 

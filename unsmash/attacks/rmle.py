@@ -1,8 +1,8 @@
 """Regularised maximum likelihood (He, Zhang & Lee, ACSAC 2019): the image that would have sent what was seen.
 
-It needs the device half's weights and not one image. The published attack starts from zeros and fits every release to
-the end; here grey is the first start, since a dark one can lie where every unit of the device half is dead, and what a
-defence adds at random is not fitted.
+It needs the device half's weights and not one image. The published attack starts from the average colour (zero once
+normalised) and fits every release to the end; here grey is the first start, since a dark one can lie where every unit
+of the device half is dead, and what a defence adds at random is not fitted.
 """
 
 from __future__ import annotations

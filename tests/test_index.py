@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from builders import attack, run
+from small import TINY
 
+import unsmash
 from unsmash import index
 from unsmash.errors import RecordError
 from unsmash.index import FEW, FILE, summaries
@@ -79,6 +81,41 @@ def test_what_changed_is_read_anew_and_nothing_else(many: Store, monkeypatch: py
     assert found[f"{5:012x}"].verdict == judge([measured(5)], "identification>0.9").word != found[f"{4:012x}"].verdict
     many.folder(f"{7:012x}").rename(many.root / ".gone")
     assert len(summaries(many)) == MANY
+
+
+def test_a_summary_that_was_written_with_its_run_is_taken_while_nothing_is_newer(
+    many: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = truth(many)
+    for one in many.runs():
+        index.remember(many, one, judge([one], one.budget).word)
+    read = count_reads(monkeypatch)
+    assert summaries(many) == before
+    assert not read
+    (many.root / FILE).unlink()
+    late = many.folder(f"{5:012x}") / VERDICT
+    write_record(late, judge([measured(5)], "identification>0.9"))
+    ahead = (late.parent / index.SUMMARY).stat().st_mtime_ns + 1
+    os.utime(late, ns=(ahead, ahead))
+    (many.folder(f"{6:012x}") / index.SUMMARY).write_text("0\n[]", encoding="utf-8")  # of another version
+    (many.folder(f"{7:012x}") / index.SUMMARY).write_text("1\nhalf", encoding="utf-8")
+    found = {one.id: one for one in summaries(many)}
+    assert len(read) == 3
+    assert found[f"{5:012x}"].verdict == judge([measured(5)], "identification>0.9").word
+    assert found[f"{6:012x}"] == before[6]
+
+
+@pytest.mark.usefixtures("short_recogniser")
+def test_an_audit_writes_a_summary_for_each_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"model": "shallow_net", "train": {"epochs": 1}, "attacks": ["ridge", "gallery"], "seeds": 2}
+    unsmash.audit(data=TINY, out=tmp_path, **settings)
+    read = count_reads(monkeypatch)
+    found = summaries(Store(tmp_path))
+    assert not read
+    assert [one.seed for one in found] == [0, 1]
+    for folder in Store(tmp_path).folders():
+        (folder / index.SUMMARY).unlink()
+    assert summaries(Store(tmp_path)) == found
 
 
 @pytest.mark.parametrize("bytes_", [b"", b"no database", b"SQLite format 3\0" + bytes(200)])

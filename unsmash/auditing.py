@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsmash import class_archive, guesses, keeping, report, tracking
+from unsmash import class_archive, guesses, index, keeping, report, tracking
 from unsmash import experiment as experiments
 from unsmash.data.base import Data, Splits, data_root
 from unsmash.earlier import Earlier
@@ -157,6 +157,8 @@ def conduct(
         verdict = judge(runs, study.fail_if)
         folder = store.folder(runs[0].id)
         write_record(folder / VERDICT, verdict)
+        for run in runs:
+            index.remember(store, run, verdict.word if run is runs[0] else judge([run], run.budget).word)
         with lab.stage("report"):
             report.write(runs, verdict, folder, folder / REPORT, images=images)
         mirror.add([run.id for run in runs])

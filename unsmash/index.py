@@ -1,9 +1,10 @@
 """Summaries of all stored runs, read fast: `runs/index.db` remembers them, and the run folders stay the truth.
 
-The index is made of nothing but the folders. A summary counts while size and time of the run's record and verdict are
-what they were; others are read anew. The file is never written in place: a new one takes its place as a whole, so that
-several processes may list the same folder at once. One that is damaged, of another version, or in a folder that cannot
-be written costs time and changes nothing. Knows no torch.
+The index is made of nothing but the folders. Each run is written with its summary beside the record, which counts while
+it is the newest of record, verdict and summary; where it is not, record and verdict are read. In the index a summary
+counts while size and time of the run's record and verdict are what they were; others are read anew. The file is never
+written in place: a new one takes its place as a whole, so that several processes may list the same folder at once. One
+that is damaged, of another version, or in a folder that cannot be written costs time and changes nothing. No torch.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from pathlib import Path
 
 from unsmash.errors import RecordError
 from unsmash.judge import judge
+from unsmash.records import Run
 from unsmash.run_reading import load_figures
-from unsmash.store import RUN, VERDICT, Store
+from unsmash.store import RUN, VERDICT, Store, write_text
 from unsmash.summary import Summary, summarise
 
 FILE = "index.db"
+SUMMARY = "summary.json"
 VERSION = 1
 """Raised when a summary's meaning changes; an index of another version is made anew"""
 FEW = 32
@@ -51,6 +54,24 @@ def summaries(store: Store) -> list[Summary]:
     return [summary for _, summary in found.values()]
 
 
+def remember(store: Store, run: Run, word: str) -> None:
+    """Write a run's summary beside its record; `word` is the verdict's."""
+    write_text(store.folder(run.id) / SUMMARY, f"{VERSION}\n{_text(summarise(run, word))}\n")
+
+
+def _kept(folder: Path) -> Summary | None:
+    """The summary that was written with a run; None where something is newer, or it cannot be read."""
+    try:
+        written = (folder / SUMMARY).stat().st_mtime_ns
+        newest = max((folder / name).stat().st_mtime_ns for name in (RUN, VERDICT) if (folder / name).is_file())
+        if written < newest:
+            return None
+        version, _, text = (folder / SUMMARY).read_text(encoding="utf-8").partition("\n")
+        return _restored(text) if version == str(VERSION) else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def _stamp(folder: Path) -> str:
     """Size and time of what a summary is made of."""
     parts = []
@@ -63,6 +84,8 @@ def _stamp(folder: Path) -> str:
 
 def _summary(store: Store, folder: Path) -> Summary:
     """A run in short, from its folder."""
+    if (kept := _kept(folder)) is not None:
+        return kept
     file = folder / RUN
     try:
         run = load_figures(file.read_text(encoding="utf-8"))

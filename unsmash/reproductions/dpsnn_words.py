@@ -53,9 +53,9 @@ def _noise(found: Results, cell: Classifier) -> Iterator[str]:
         plain = found.attacks[PLAIN].figures["clean"]
         base = f" (without noise {_per(plain, 'recognised')}, DCorr {plain['dcorr'][0]:.3f})"
     yield (
-        f"The noise is never attacked: with scale {cell.noise:g} the published way reads {_per(clean, 'recognised')} of "
-        f"the reconstructions rightly at DCorr {clean['dcorr'][0]:.3f}{base}; the same decoder trained and scored on what "
-        f"is sent has {_per(sent, 'recognised')} and {sent['dcorr'][0]:.3f}."
+        f"The noise is never attacked: with scale {cell.noise:g} the published way reads "
+        f"{_per(clean, 'recognised')} of the reconstructions rightly at DCorr {clean['dcorr'][0]:.3f}{base}; the same "
+        f"decoder trained and scored on what is sent has {_per(sent, 'recognised')} and {sent['dcorr'][0]:.3f}."
     )
     better = clearly(sent["identified"], shown["identified"])
     yield (

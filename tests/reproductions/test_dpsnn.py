@@ -17,7 +17,7 @@ from unsmash.reproductions.dpsnn_attacks import Learning, clean_decoder, decoded
 from unsmash.reproductions.dpsnn_names import Classifier
 from unsmash.reproductions.dpsnn_networks import Plan
 from unsmash.reproductions.dpsnn_tables import Results, tables
-from unsmash.reproductions.dpsnn_words import clearly
+from unsmash.reproductions.dpsnn_words import adaptive, clearly
 from unsmash.reproductions.paper import paper
 from unsmash.reproductions.systems.dpsnn import EVERY, NAMED, PLAIN, SUBSETS, Dpsnn
 from unsmash.reproductions.workbench import Made, Workbench
@@ -164,6 +164,8 @@ def test_subsets_and_cells_choose_the_networks(bench: Workbench) -> None:
     assert titles(cells=("mnist_05noise_005nopeek_epoch=04.ckpt", "noise3.0_peek0.2")) == {
         Classifier(0.5, 0.05), Classifier(3, 0.2),
     }  # fmt: skip
+    with pytest.raises(ConfigError, match="mnist_00noise_00nopeek"):
+        titles(cells=())
     with pytest.raises(ConfigError, match="subset plain"):
         titles(subset="plain", cells=("mnist_05noise_00nopeek",))
 
@@ -235,6 +237,13 @@ def test_a_difference_is_clear_where_the_intervals_lie_apart() -> None:
     assert clearly([0.5, 0.45, 0.55, 500], [0.3, 0.26, 0.35, 500])
     assert not clearly([0.3, 0.26, 0.35, 500], [0.5, 0.45, 0.55, 500])
     assert not clearly([0.5, 0.45, 0.55, 500], [0.48, 0.43, 0.53, 500])
+
+
+def test_a_sentence_on_two_attackers_follows_their_numbers() -> None:
+    high, low, near = [0.5, 0.45, 0.55, 500], [0.3, 0.26, 0.35, 500], [0.48, 0.43, 0.53, 500]
+    assert "flatter" in adaptive(high, low)
+    assert "does not make" in adaptive(low, high)
+    assert "no clear difference" in adaptive(high, near)
 
 
 def test_the_fault_switched_off_meets_the_noise(bench: Workbench) -> None:

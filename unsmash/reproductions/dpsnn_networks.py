@@ -62,7 +62,7 @@ class Plan:
 
     def settings(self, cell: Classifier) -> dict[str, Any]:
         """What a step on that network is kept under."""
-        return asdict(self) | {"cell": [cell.noise, cell.nopeek], "revision": REVISION}
+        return asdict(self) | {"cell": [float(cell.noise), float(cell.nopeek)], "revision": REVISION}
 
 
 @dataclass(frozen=True)

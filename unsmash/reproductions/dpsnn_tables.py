@@ -126,12 +126,12 @@ def _attacks(found: Results) -> tuple[Cells, Cells]:
 
 IDENTIFICATION = (
     Column("published", "Published decoder", "%", 1),
-    Column("shown", "Learned without noise, given what is sent (its figures)", "%", 1),
+    Column("shown", "As in its figures", "%", 1),
     Column("ridge", "Ridge", "%", 1),
     Column("repeats", f"Ridge, {REPEATS} messages", "%", 1),
     Column("decoder", "Residual decoder", "%", 1),
-    Column("ssim", "SSIM of the published decoder", "", 3),
-    Column("unbiased", "Distance correlation with its reconstructions, bias-corrected", "", 3),
+    Column("ssim", "SSIM", "", 3),
+    Column("unbiased", "dCor", "", 3),
 )
 
 
@@ -148,7 +148,8 @@ def _identification(found: Results) -> Table:
         f"How many of {found.candidates} reconstructions are nearest to their own image",
         f"The first {found.candidates} of the scored images; the better of centred cosine and L2, reconstructions "
         f"clamped to [0, 1]; chance {100 / found.candidates:.1f} %. As published is the decoder on activations without "
-        "noise, put right is an attack on what is sent.",
+        "noise, put right is an attack on what is sent; its figures show a decoder that learned without noise what is "
+        "sent. SSIM and bias-corrected distance correlation are of the published decoder's reconstructions.",
         "not published: the repository has no figure of single images",
         IDENTIFICATION,
         tuple(rows),

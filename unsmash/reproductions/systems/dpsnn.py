@@ -56,7 +56,7 @@ class Dpsnn(Reproduction):
 
     kind: Literal["dpsnn"] = "dpsnn"
     subset: Literal["plain", "noise", "nopeek", "combo", "performance", "all"] = "all"
-    """Networks to train, as in its script; performance: trains none, takes those that earlier calls have trained"""
+    """Networks to train, as in its script; performance: takes those that earlier calls have trained"""
     cells: Literal["all", "named"] | tuple[str, ...] = "all"
     """Of these networks: all; named, twelve of them; or a list of checkpoint names such as mnist_05noise_01nopeek"""
     attacks: Literal["all", "published", "none"] = "all"
@@ -100,7 +100,7 @@ class Dpsnn(Reproduction):
 
     quick: ClassVar[dict[str, Any]] = {
         "cells": tuple(f"mnist_{one}nopeek" for one in ("00noise_00", "10noise_00", "00noise_05", "05noise_01")),
-        "train": 4000, "val": 1000, "epochs": 3, "batch": 32, "rate": 3e-4, "shadow": 1000, "scored": 500,
+        "train": 3000, "val": 1000, "epochs": 3, "batch": 32, "rate": 3e-4, "shadow": 1000, "scored": 500,
         "spare": 2000, "attack_epochs": 3, "attack_batch": 32, "attack_rate": 1e-3, "decoder_epochs": 2,
         "scales": (0.0, 0.5, 1.0, 2.0), "volumes": (100,), "letters": 600,
     }  # fmt: skip
@@ -167,7 +167,7 @@ class Dpsnn(Reproduction):
                 hint = "Train some first: --set subset=plain, noise, nopeek, combo or all, with the same sizes and seed"
                 raise ConfigError("subset", got=self.subset, allowed="networks trained by earlier calls", hint=hint)
         if not grid:
-            allowed = [cell.name for cell in SUBSETS[self.subset]]
+            allowed = [cell.name for cell in SUBSETS.get(self.subset, EVERY)]
             raise ConfigError("cells", got=self.cells, allowed=allowed, hint=f"These are of the subset {self.subset}")
         return sorted(grid, key=lambda cell: (cell != PLAIN, min(cell.noise, cell.nopeek) > 0))
 

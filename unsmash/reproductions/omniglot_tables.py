@@ -112,7 +112,10 @@ def _training_error(got: Measured) -> Table:
         chosen = [number for number in range(1, len(errors) + 1) if number in wanted or number == len(errors)]
         return {f"pass {number}": {"mse": Measure(errors[number - 1])} for number in chosen}
 
-    reasons = ("Put right: the same decoder on the codes of the target that was trained properly.",)
+    reasons = (
+        "Put right: the same decoder on the codes of the target that was trained properly. Weights start by Keras' law, "
+        "and alike for every target; all that it draws passes one map, and where that dies, every guess is the same.",
+    )
     ours, right = rows(PUBLISHED), rows(RIGHT)
     return published.table("training_error", ours, right, reasons=reasons, incomparable=got.incomparable)
 

@@ -59,6 +59,19 @@ def test_the_omniglot_network_grows_as_published() -> None:
     assert network.layers[5].out_channels == 1  # the waist
 
 
+def test_the_omniglot_network_starts_as_keras_would() -> None:
+    with Lab().seeded("network"):
+        network = Waist([(32, 1, 1)], (1, 105, 105))
+    for layer in network.layers:
+        if isinstance(layer, nn.ConvTranspose2d):
+            side = layer.kernel_size[0]
+            limit = (6 / (side**2 * (layer.in_channels + layer.out_channels))) ** 0.5  # Glorot & Bengio 2010
+            assert layer.weight.abs().max() <= limit
+            assert layer.weight.std() > 0.4 * limit  # a uniform law has 0.58 of it
+            assert layer.bias is not None
+            assert not layer.bias.any()
+
+
 def test_the_pysyft_network_grows_as_published() -> None:
     network = pysyft_decoder.network([(32, 4, 4)], (1, 28, 28))
     assert sides(network, torch.zeros(1, 32, 4, 4), nn.ConvTranspose2d) == [12, 26, 28]

@@ -1,7 +1,8 @@
 """The decoder of the 2020 Omniglot study: four transposed convolutions with a waist of one channel, ReLU after each.
 
 All that it draws passes through one 51 × 51 map, and its last ReLU lets a whole image die to zero. Published for 32
-numbers of a 105 × 105 character.
+numbers of a 105 × 105 character. Its weights start as Keras draws them: by torch's law the one map can be dead from
+the start, and then the decoder learns one shade of grey.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class OmniglotDecoder(Attack):
     """Four transposed convolutions from a 1 × 1 code, all but the first two with a single channel."""
 
     kind: Literal["omniglot_decoder"] = "omniglot_decoder"
+    revision: ClassVar[int] = 2
     epochs: int = Field(100, ge=1, le=1000)
     """Passes over the adversary's images"""
     batch: int = Field(32, ge=2, le=4096)
@@ -60,6 +62,11 @@ class Waist(nn.Module):
             nn.ConvTranspose2d(1, input_shape[0], 5, stride=2),
             nn.ReLU(),
         )
+        for layer in self.layers:
+            if isinstance(layer, nn.ConvTranspose2d):
+                nn.init.xavier_uniform_(layer.weight)
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
 
     def forward(self, release: Smashed) -> Tensor:
         """[n, c, h, w], never below 0."""

@@ -112,7 +112,10 @@ def _training_error(got: Measured) -> Table:
         chosen = [number for number in range(1, len(errors) + 1) if number in wanted or number == len(errors)]
         return {f"pass {number}": {"mse": Measure(errors[number - 1])} for number in chosen}
 
-    reasons = ("Put right: the same decoder on the codes of the target that was trained properly.",)
+    reasons = (
+        "Put right: the same decoder on the codes of the target that was trained properly. Weights start by Keras' "
+        "law, and alike for every target; all that it draws passes one map: where that dies, every guess is the same.",
+    )
     ours, right = rows(PUBLISHED), rows(RIGHT)
     return published.table("training_error", ours, right, reasons=reasons, incomparable=got.incomparable)
 
@@ -176,7 +179,8 @@ def _privacy(got: Measured) -> Table:
         right[name] = right.get(name, {}) | {what: measure(row[what]) for what in ("train", "val")}
     reasons = (
         "ε as published: Rényi's accountant with Mironov's conversion, for Poisson batches of all 13,180 images; put "
-        "right: for the images that train, by numerical composition (PRV) where ε is below 50 and Rényi's otherwise.",
+        "right: for the images that train, by numerical composition (PRV) where ε is below 50 and Rényi's otherwise. "
+        "PRV is the closer of the two, so ε may fall although fewer records are more exposed.",
         "A shuffle draws no Poisson batches. Each record is used once a pass, so what is proven for it is the Gaussian "
         "mechanism as often as there are passes, whatever the number of records.",
         "With BatchNorm as published none of this holds: each record's gradient hangs on the other records of its "

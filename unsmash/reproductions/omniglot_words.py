@@ -103,11 +103,12 @@ def _collapsed(got: Measured) -> str:
 
 def _epsilon(got: Measured) -> str:
     each = [
-        f"at {name} {decimal(spent['published'], 1)} by the published reckoning, {decimal(spent['poisson'], 1)} for "
-        f"the records that were used and Poisson batches, {decimal(spent['shuffled'], 1)} proven for a shuffle"
+        f"at {name}, {decimal(spent['published'], 1)} by the published reckoning, {decimal(spent['poisson'], 1)} for "
+        f"the records that were used and Poisson batches, and {decimal(spent['shuffled'], 1)} proven for a shuffle"
         for name, spent in ((name, got.epsilons[noise]) for name, noise in got.private.items())
     ]
-    return f"**ε was reckoned for other data and another sampling**: {listed(each)}. With BatchNorm there is none."
+    told = "; ".join(each)
+    return f"**ε was reckoned for other data and another sampling**: {told}. With BatchNorm as published there is none."
 
 
 def _private_accuracy(got: Measured) -> str:

@@ -123,7 +123,7 @@ def network(bench: Workbench, faces: Faces, weights: str, epochs: int) -> Networ
     start = state_digest(model)
     with torch.no_grad():
         crossing = tuple(model.eval().smash(splits.train.pixels[:1])[0].shape[1:])
-    plan = Training(epochs=epochs, batch=32, rate=2e-3, augment=True)
+    plan = Training(epochs=epochs, batch=32, rate=1e-3, augment=True)
     key = {"start": start, "data": splits.report.fingerprint, "size": splits.input_shape[1], "momentum": MOMENTUM}
     key |= plan.model_dump()
 

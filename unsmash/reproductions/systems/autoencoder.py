@@ -68,7 +68,7 @@ class AutoencoderReproduction(Reproduction):
         "attack_epochs": 1,
     }  # fmt: skip
     quick: ClassVar[dict[str, Any]] = {
-        "task_epochs": 8, "images": 1000, "victims": 150, "epochs": 4, "depths": ["light", "medium", "upsample"],
+        "task_epochs": 10, "images": 1000, "victims": 150, "epochs": 4, "depths": ["light", "medium", "upsample"],
         "shares": [1, 0.25, 0.0625, 0.015625], "choices": ["fixed"], "attack_images": 800, "attack_epochs": 3,
     }  # fmt: skip
     not_run: ClassVar[str] = "not yet carried out; about two hours on two cores"

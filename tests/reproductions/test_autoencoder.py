@@ -194,6 +194,14 @@ def test_a_decoder_learns(place: Workbench, some: Faces, victim: Network) -> Non
     assert losses[-1][0] < 0.7 * losses[0][0]
 
 
+def test_the_victims_norms_know_its_task_and_are_as_slow_as_before(victim: Network) -> None:
+    norms = [layer for layer in victim.model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert norms
+    assert {layer.momentum for layer in norms} == {0.01}, "torchvision's own"
+    steps = {int(layer.num_batches_tracked) for layer in norms if layer.num_batches_tracked is not None}
+    assert steps == {3}, "80 faces, 32 a step, once"
+
+
 def test_what_crosses_of_a_published_image_and_here(some: Faces, victim: Network) -> None:
     assert crossing(320) == (MAPS, 20, 20)
     assert victim.shape == (MAPS, 2, 2)

@@ -33,9 +33,9 @@ def _formula(work: Work, best: str) -> Iterator[str]:
     clip, mean, found = work.floors[CLIPPED], work.floors[MEAN], work.scores[best]
     published = paper("autoencoder").tables["decoders"].rows[0].figures["psnr"] or 0.0
     yield (
-        f"The published {published} dB is {true_psnr(published):.1f} dB on images in [0, 1]. A perfect copy clipped by the last "
-        f"ReLU scores {_psnr(clip, 'formula')} by that formula and {_psnr(clip)} truly: no decoder that ends in it "
-        "has less squared error."
+        f"The published {published} dB is {true_psnr(published):.1f} dB on images in [0, 1]. A perfect copy clipped by "
+        f"the last ReLU scores {_psnr(clip, 'formula')} by that formula and {_psnr(clip)} truly: no decoder that ends "
+        "in it has less squared error."
     )
     yield (
         f"The mean face, which asks no network, scores {_psnr(mean, 'formula')} by the formula, and the best decoder "

@@ -31,11 +31,11 @@ class AutoencoderReproduction(Reproduction):
     weights: str = ""
     """State dict of torchvision's mobilenet_v3_large in a safetensors file, such as ImageNet's, published; empty:
     random ones"""
-    taught: int = Field(900, ge=50, le=100_000)
+    taught: int = Field(700, ge=50, le=100_000)
     """Faces that the network learns its task from, so that its accuracy can be told"""
     task_epochs: int = Field(30, ge=0, le=1000)
     """Passes over them; 0 leaves the weights as they are"""
-    photographs: int = Field(40, ge=2)
+    photographs: int = Field(70, ge=2)
     """Photographs that a person of LFW must have to be told apart"""
     images: int = Field(5000, ge=16, le=100_000)
     """Faces of the adversary's own that the decoders learn from. Published: about 38,000"""
@@ -68,7 +68,7 @@ class AutoencoderReproduction(Reproduction):
         "attack_epochs": 1,
     }  # fmt: skip
     quick: ClassVar[dict[str, Any]] = {
-        "task_epochs": 8, "images": 1000, "victims": 150, "epochs": 4, "depths": ["light", "medium", "upsample"],
+        "task_epochs": 10, "images": 1000, "victims": 150, "epochs": 4, "depths": ["light", "medium", "upsample"],
         "shares": [1, 0.25, 0.0625, 0.015625], "choices": ["fixed"], "attack_images": 800, "attack_epochs": 3,
     }  # fmt: skip
     not_run: ClassVar[str] = "not yet carried out; about two hours on two cores"

@@ -107,8 +107,8 @@ def test_a_summary_that_was_written_with_its_run_is_taken_while_nothing_is_newer
 
 @pytest.mark.usefixtures("short_recogniser")
 def test_an_audit_writes_a_summary_for_each_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"model": "shallow_net", "train": {"epochs": 1}, "attacks": ["ridge", "gallery"], "seeds": 2}
-    unsmash.audit(data=TINY, out=tmp_path, **settings)
+    attacks = ["ridge", "gallery"]
+    unsmash.audit(data=TINY, model="shallow_net", train={"epochs": 1}, attacks=attacks, seeds=2, out=tmp_path)
     read = count_reads(monkeypatch)
     found = summaries(Store(tmp_path))
     assert not read

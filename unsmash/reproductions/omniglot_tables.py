@@ -97,6 +97,8 @@ def _accuracy(got: Measured) -> Table:
     reasons = (
         "As published, no layer is ever told that it trains: dropout drops nothing and BatchNorm keeps the statistics "
         "that it starts with. Put right, they are told; training accuracy is then that of a network with dropout.",
+        "Told so, BatchNorm averages over hundreds of batches, as Keras has it: after the first pass, and in the quick "
+        "form, its statistics lag behind and validation accuracy says little.",
         "The order of the images was that of a data package; a fixed draw stands in for it, and a buffer of 1,000 "
         "shuffles as published. Weights start by Keras' law.",
     )

@@ -77,7 +77,7 @@ class Omniglot(Reproduction):
 
     not_run: ClassVar[str] = (
         "its full form has not been carried out: by its quick one about six hours of one core, three and a half of "
-        "them for the three trainings with DP-SGD"
+        "them for the three trainings with DP-SGD; half of it where the C library keeps memory (see the lab diary)"
     )
     quick: ClassVar[dict[str, Any]] = {
         "train": 1000, "val": 300, "passes": 2, "shadow": 800, "clean": 300, "leaked": 200, "candidates": 200,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,22 @@ def test_without_pictures_it_says_so(folder: Path, tmp_path: Path) -> None:
         assert "ictures" in html
     (folder / "pictures.safetensors").write_bytes(b"damaged")
     assert "cannot be read" in render_reproduction(record(), folder)
+
+
+def test_pictures_stand_under_their_table_and_at_the_end_where_there_is_none(folder: Path) -> None:
+    second = replace(TABLE, id="second")
+    sheet = record().sheets[0]
+
+    def order(after: str) -> list[str]:
+        made = record(
+            tables=(TABLE, second), sheets=(replace(sheet, after=after),), charts=(replace(CHART, after=after),)
+        )
+        root = parse(render_reproduction(made, folder))
+        named = {"table-models-h": "models", "table-second-h": "second", "see-faces-h": "faces"}
+        return [named.get(one.attributes.get("id", ""), "chart") for one in root.all("h2")][1:-2]
+
+    assert order("models") == ["models", "chart", "faces", "second"]
+    assert order("") == order("no such table") == ["models", "second", "chart", "faces"]
 
 
 def test_a_quick_form_says_so_first() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -94,6 +94,9 @@ class ReproductionPage:
 def compose(record: Reproduced, folder: Path | None, *, images: bool = True) -> ReproductionPage:
     """Everything the page will say."""
     arrays, missing = _arrays(record, folder, images=images)
+    known = {table.id for table in record.tables}
+    charts = tuple(one if one.after in known else replace(one, after="") for one in record.charts)
+    sheets = tuple(one if one.after in known else replace(one, after="") for one in record.sheets)
     return ReproductionPage(
         word="inconclusive",
         pill=tally(record),
@@ -105,9 +108,9 @@ def compose(record: Reproduced, folder: Path | None, *, images: bool = True) -> 
         facts=tuple(_facts(record)),
         findings=record.findings,
         panels=tuple(panel(table) for table in record.tables),
-        sheets=tuple(_sheet(sheet, arrays) for sheet in record.sheets),
+        sheets=tuple(_sheet(sheet, arrays) for sheet in sheets),
         missing=missing,
-        charts=record.charts,
+        charts=charts,
         edges=(*record.substitutes, *record.left_out),
         reproduce=_reproduce(record),
         records=(("reproduced", dumps(record)),),

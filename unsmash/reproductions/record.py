@@ -89,6 +89,8 @@ class Sheet:
     """Name and note of each line; its pictures are the array `<id>/<place of the line>` [n, c, h, w] in [0, 1]"""
     columns: tuple[str, ...] = ()
     """What stands under each column; none where nothing must be said"""
+    after: str = ""
+    """Id of the table under which it stands; empty: after all of them"""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class Chart:
     """Name and points (x, y) of each, in order of x"""
     published: tuple[str, ...] = ()
     """Names of the lines that are published figures: drawn dashed"""
+    after: str = ""
+    """Id of the table under which it stands; empty: after all of them"""
 
 
 @dataclass(frozen=True)

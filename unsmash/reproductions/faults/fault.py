@@ -43,6 +43,11 @@ class Fault:
     substitutes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
+    @property
+    def last(self) -> str:
+        """Id of its last table, under which its pictures stand."""
+        return self.tables[-1].id if self.tables else ""
+
 
 def figures(result: Result, names: Iterable[str]) -> Figures:
     """These scores of an attack, shares in per cent.

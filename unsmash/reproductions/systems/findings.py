@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from unsmash.reproductions.faults import (
@@ -30,7 +31,7 @@ FAULTS = (
 )
 """In the order of the report"""
 
-LEADING = ("noise never attacked", "repeats undo noise", "48.6 dB")
+LEADING = ("noise never attacked",)
 """Those whose figures stand in the headline"""
 
 
@@ -63,8 +64,8 @@ class SevenFaults(Sizes, Reproduction):
             headline=headline(found),
             findings=tuple(one.sentence for one in found),
             tables=tuple(table for one in found for table in one.tables),
-            sheets=tuple(sheet for one in found for sheet in one.sheets),
-            charts=tuple(chart for one in found for chart in one.charts),
+            sheets=tuple(replace(sheet, after=one.last) for one in found for sheet in one.sheets),
+            charts=tuple(replace(chart, after=one.last) for one in found for chart in one.charts),
             pictures={name: images for one in found for name, images in one.pictures.items()},
             substitutes=tuple(line for one in found for line in one.substitutes),
             left_out=tuple(line for one in found for line in one.left_out),

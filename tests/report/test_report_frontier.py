@@ -440,6 +440,28 @@ def test_names_never_cover_marks_or_each_other(places: list[tuple[float, float]]
             assert box[0] >= other[2] or box[2] <= other[0] or box[1] >= other[3] or box[3] <= other[1]
 
 
+BOX = st.tuples(st.floats(-30, 900), st.floats(-30, 400), st.floats(0, 300), st.floats(0, 60))
+
+
+@given(st.lists(BOX, max_size=30), BOX)
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_what_a_box_covers_is_the_area_that_it_shares_with_every_other(
+    taken: list[tuple[float, ...]], one: tuple[float, ...]
+) -> None:
+    def box(left: float, top: float, wide: float, high: float) -> tuple[float, float, float, float]:
+        return left, top, left + wide, top + high
+
+    labels, mine = Labels(WIDE), box(*one)
+    area = 0.0
+    for other in (box(*each) for each in taken):
+        labels.take(other)
+        wide = min(mine[2], other[2]) - max(mine[0], other[0])
+        high = min(mine[3], other[3]) - max(mine[1], other[1])
+        area += max(wide, 0) * max(high, 0)
+    assert labels._covers(mine) == pytest.approx(area)
+    assert (labels._covers(mine, all_of_it=False) > 0) == (labels._covers(mine) > 0)
+
+
 def test_names_that_matter_are_written_even_where_it_is_crowded() -> None:
     made = sweeps.twenty()
     for sheet in (WIDE, PHONE):

@@ -129,7 +129,7 @@ def _limit(frontier: Frontier, scales: Scales, labels: Labels) -> Iterator[str]:
         yield f'<line class="lim" x1="{start:.1f}" x2="{start:.1f}" y1="{y:.1f}" y2="{sheet.bottom}"/>'
         text += f" at accuracy {bare(least)} or more"
     labels.along(y, text)
-    labels.taken.append((sheet.left, y - 1, sheet.right, y + 1))
+    labels.take((sheet.left, y - 1, sheet.right, y + 1))
 
 
 def _marks(row: Row, ceiling: float | None, scales: Scales, labels: Labels, *, several: bool) -> Iterator[str]:

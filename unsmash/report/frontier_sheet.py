@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,10 @@ class Scales:
         return self.sheet.bottom - (self.sheet.bottom - self.sheet.top) * math.sqrt(min(share, self.most) / self.most)
 
 
+SQUARE = 24.0
+"""Side of the squares that boxes are looked up by"""
+
+
 @dataclass
 class Labels:
     """Names beside marks: put where there is room, left out where there is none."""
@@ -66,10 +71,16 @@ class Labels:
     sheet: Sheet
     taken: list[Box] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
+    squares: dict[tuple[int, int], list[Box]] = field(default_factory=dict)
+    """The same boxes by the squares that they touch: a name among a thousand marks looks at its neighbours alone"""
+
+    def __post_init__(self) -> None:
+        for box in self.taken:
+            self._enter(box)
 
     def block(self, x: float, y: float, reach: float) -> None:
         """A mark stands there."""
-        self.taken.append((x - reach, y - reach, x + reach, y + reach))
+        self.take((x - reach, y - reach, x + reach, y + reach))
 
     def line(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """A line runs there."""
@@ -90,7 +101,10 @@ class Labels:
             left = x + dx - {"start": 0.0, "end": wide, "middle": wide / 2}[anchor]
             box = (left, y + dy - high / 2, left + wide, y + dy + high / 2)
             if left >= 2 and box[2] <= self.sheet.wide - 2 and box[1] >= 2 and box[3] <= self.sheet.bottom:
-                seen.append((sum(_shared(box, other) for other in self.taken), len(seen), anchor, dx, dy, box))
+                covers = self._covers(box, all_of_it=must)
+                seen.append((covers, len(seen), anchor, dx, dy, box))
+                if not covers:
+                    break  # the first place that is free is the best
         covered, _, anchor, dx, dy, box = min(seen, default=(math.inf, 0, "", 0.0, 0.0, (0.0, 0.0, 0.0, 0.0)))
         if not seen or (covered > 0 and not must):
             return False
@@ -106,14 +120,43 @@ class Labels:
             for step in range(13):
                 left = sheet.left + 4 + step / 12 * max(0.0, sheet.right - sheet.left - 8 - wide)
                 box = (left, y + up - high / 2, left + wide, y + up + high / 2)
-                seen.append((sum(_shared(box, other) for other in self.taken), len(seen), left, up, box))
+                seen.append((self._covers(box), len(seen), left, up, box))
         _, _, left, up, box = min(seen)
         self._put(left, y + up, text, "b", "start", box)
 
     def _put(self, x: float, y: float, text: str, kind: str, anchor: str, box: Box) -> None:
-        self.taken.append(box)
+        self.take(box)
         place = f'x="{x:.1f}" y="{y + self.sheet.letters * 0.35:.1f}" text-anchor="{anchor}"'
         self.written.append(f'<text class="halo {kind}" {place}>{escape(text)}</text>')
+
+    def take(self, box: Box) -> None:
+        """Nothing may be written there."""
+        self.taken.append(box)
+        self._enter(box)
+
+    def _enter(self, box: Box) -> None:
+        for square in _squares(box):
+            self.squares.setdefault(square, []).append(box)
+
+    def _covers(self, box: Box, *, all_of_it: bool = True) -> float:
+        """Area of what is taken that a box would cover; the first bit of it where not all is asked for."""
+        total, counted = 0.0, set[int]()
+        for square in _squares(box):
+            for other in self.squares.get(square, ()):
+                shared = _shared(box, other)
+                if shared and id(other) not in counted:
+                    counted.add(id(other))
+                    total += shared
+                    if not all_of_it:
+                        return total
+        return total
+
+
+def _squares(box: Box) -> Iterator[tuple[int, int]]:
+    """The squares of the sheet that a box touches."""
+    for column in range(int(box[0] // SQUARE), int(box[2] // SQUARE) + 1):
+        for line in range(int(box[1] // SQUARE), int(box[3] // SQUARE) + 1):
+            yield column, line
 
 
 def _shared(one: Box, other: Box) -> float:

@@ -85,7 +85,7 @@ def test_progress_goes_to_standard_error(quick: Said) -> None:
 def test_the_run_folder_is_whole(quick: Said, shared: Path) -> None:
     folder = shared / "runs" / json.loads(quick.out)["id"]
     files = {"experiment.yaml", "run.json", "verdict.json", "events.jsonl", "report.html"}
-    files |= {"pictures.safetensors", "guesses.safetensors"}
+    files |= {"pictures.safetensors", "guesses.safetensors", "summary.json"}
     assert {file.name for file in folder.iterdir()} == files
     run = load_run((folder / "run.json").read_text())
     assert run.command == "unsmash audit --data digits --quick --json"
@@ -159,9 +159,21 @@ def test_a_report_without_images_holds_none(
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("attacks",), ("attack",), ("decoder",), ("data",), ("defences",), ("defence",), ("model",), ("models",)],
+    [
+        (),
+        ("attacks",),
+        ("attack",),
+        ("decoder",),
+        ("data",),
+        ("defences",),
+        ("defence",),
+        ("model",),
+        ("models",),
+        ("reproduction",),
+    ],
 )
 def test_kinds_describes_components(tell: Tell, words: tuple[str, ...]) -> None:
+    from unsmash import reproducing
     from unsmash.component import discover
     from unsmash.experiment import FAMILIES
 
@@ -169,7 +181,8 @@ def test_kinds_describes_components(tell: Tell, words: tuple[str, ...]) -> None:
     text = tell("kinds", *words)
     assert text.code == 0
     every = {(family, kind) for family, (package, base) in FAMILIES.items() for kind in discover(package, base)}
-    plural = {"attack": "attacks", "defence": "defences", "models": "model"}
+    every |= {("reproductions", name) for name in reproducing.names()}
+    plural = {"attack": "attacks", "defence": "defences", "models": "model", "reproduction": "reproductions"}
     wanted = {plural.get(word, word) for word in words}
     assert {(row["family"], row["kind"]) for row in rows} == {pair for pair in every if not words or wanted & {*pair}}
     for row in rows:
@@ -197,12 +210,13 @@ def test_kinds_tells_of_each_defence_what_it_is_worth(tell: Tell, words: tuple[s
 
 def test_kinds_keeps_one_line_for_each_and_says_what_defences_prove_and_cost(tell: Tell) -> None:
     rows, lines = json.loads(tell("kinds", "--json").out), tell("kinds").out.splitlines()
-    said = {line.split()[0]: line for line in lines if line.startswith("  ")}
-    assert len([line for line in lines if line.startswith("  ")]) == len(rows)
-    for row in rows:
-        assert row["summary"] in said[row["kind"]]
+    said = [line for line in lines if line.startswith("  ")]
+    assert len(said) == len(rows)
+    for row, line in zip(rows, said, strict=True):
+        assert line.split()[0] == row["kind"]
+        assert row["summary"] in line
         proved = f"Proved: {row['guarantee']}. Cost: {row['cost']}." if row["family"] == "defences" else ""
-        assert said[row["kind"]].endswith(proved or row["summary"])
+        assert line.endswith(proved or row["summary"])
 
 
 def test_cuts_lists_places_with_their_sizes(tell: Tell) -> None:

@@ -230,7 +230,7 @@ def test_sending_all_maps_is_the_network_itself(some: Faces, victim: Network) ->
 
 
 def test_the_fitted_head_is_a_ridge_classifier(some: Faces, victim: Network) -> None:
-    """As good as scikit-learn's on the same numbers, each with a penalty of its own choice."""
+    """No worse than scikit-learn's on the same numbers, each with a penalty of its own choice."""
     from sklearn.linear_model import RidgeClassifierCV
 
     model, splits = defended(victim, some.splits, Sent(168, "fixed"), Lab()), some.splits
@@ -239,7 +239,7 @@ def test_the_fitted_head_is_a_ridge_classifier(some: Faces, victim: Network) -> 
         train, test = (flat(model.release(part.pixels)).numpy() for part in (splits.train, known))
     peer = RidgeClassifierCV(alphas=np.logspace(-3, 5, 9)).fit(train, splits.train.labels.numpy())
     theirs = peer.score(test, known.labels.numpy())
-    assert head_hits(model, splits, Lab()).mean().item() == pytest.approx(theirs, abs=0.15)
+    assert head_hits(model, splits, Lab()).mean().item() >= theirs - 0.1
 
 
 def test_held_out_faces_taught_nobody(some: Faces) -> None:

@@ -307,4 +307,22 @@ def test_floors_of_the_whole_sets_are_those_known_before(root: Path, tmp_path: P
         figures = floor(bench, row.name, letters).figures
         ours = {"small1": figures["small1"][0], "small2": figures["parts"]["all"]["mse"][0]}
         for column, figure in row.figures.items():
-            assert ours[column] == pytest.approx(figure, abs=known.columns[column].within)
+            assert figure is not None
+            less = {"small1": 0.0012, "small2": 0.0011}[column] if column in row.incomparable else 0.0
+            assert ours[column] == pytest.approx(figure - less, abs=known.columns[column].within)
+
+
+@pytest.mark.slow
+def test_without_clamping_the_components_err_as_was_known_before(root: Path) -> None:
+    letters = taken(root, WHOLE)
+    known = letters.shadow.flatten(1).double()
+    centre = known.mean(0)
+    values, sides = torch.linalg.eigh((known - centre) @ (known - centre).T)
+    basis = (known - centre).T @ sides[:, -32:] / values[-32:].sqrt()
+    row = next(one for one in paper("omniglot").tables["floors"].rows if one.incomparable)
+    for name, images in (("small1", letters.shadow), ("small2", letters.tests.images)):
+        pixels = images.flatten(1).double()
+        drawn = (pixels - centre) @ basis @ basis.T + centre
+        figure = row.figures[name]
+        assert figure is not None
+        assert (drawn - pixels).square().mean().item() == pytest.approx(figure, abs=5e-5)

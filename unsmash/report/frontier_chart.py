@@ -28,6 +28,10 @@ SIGNS = {
 """What stands inside a mark, so that its colour is never alone"""
 
 
+MUST = 24
+"""Names on the front, or without a defence, that are written even where they cover something; more cannot be read"""
+
+
 def chart(frontier: Frontier, sheet: Sheet, label: str) -> Markup:
     """The drawing; empty where no setting has both an accuracy and a share."""
     scales = _scales(frontier, sheet)
@@ -217,11 +221,13 @@ def _name(frontier: Frontier, scales: Scales, labels: Labels) -> None:
         labels.write(scales.x(bar.accuracy.mean), scales.y(bar.share), "only the label", "b", must=True)
     numbers = dict(_numbers(frontier))
     main = [row for row in rows if row.front or not row.defences]
-    for row in (*main, *(row for row in rows if row not in main)):
-        text = row.name if row in main else numbers.get(row.name, row.name)
-        kind = "b" if row in main else "tx" if row.name in numbers else ""
+    named, first = {row.name for row in main}, {row.name for row in main[:MUST]}
+    for row in (*main, *(row for row in rows if row.name not in named)):
+        text = row.name if row.name in named else numbers.get(row.name, row.name)
+        kind = "b" if row.name in named else "tx" if row.name in numbers else ""
         x, y = place[row.name]
-        labels.write(x, y, _cut(text, labels.sheet.longest), kind, must=row in main, away=14 if row.front else 11)
+        must = row.name in first
+        labels.write(x, y, _cut(text, labels.sheet.longest), kind, must=must, away=14 if row.front else 11)
 
 
 def _numbers(frontier: Frontier) -> Iterator[tuple[str, str]]:

@@ -71,8 +71,9 @@ class Labels:
     sheet: Sheet
     taken: list[Box] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
-    squares: dict[tuple[int, int], list[Box]] = field(default_factory=dict)
-    """The same boxes by the squares that they touch: a name among a thousand marks looks at its neighbours alone"""
+    squares: dict[tuple[int, int], dict[Box, None]] = field(default_factory=dict)
+    """The same boxes, each once, by the squares that they touch: a name among a thousand marks looks at its neighbours
+    alone"""
 
     def __post_init__(self) -> None:
         for box in self.taken:
@@ -136,16 +137,16 @@ class Labels:
 
     def _enter(self, box: Box) -> None:
         for square in _squares(box):
-            self.squares.setdefault(square, []).append(box)
+            self.squares.setdefault(square, {})[box] = None
 
     def _covers(self, box: Box, *, all_of_it: bool = True) -> float:
         """Area of what is taken that a box would cover; the first bit of it where not all is asked for."""
-        total, counted = 0.0, set[int]()
+        total, counted = 0.0, set[Box]()
         for square in _squares(box):
             for other in self.squares.get(square, ()):
                 shared = _shared(box, other)
-                if shared and id(other) not in counted:
-                    counted.add(id(other))
+                if shared and other not in counted:
+                    counted.add(other)
                     total += shared
                     if not all_of_it:
                         return total

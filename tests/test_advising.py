@@ -462,7 +462,9 @@ def test_where_time_is_short_a_probe_of_the_choice_that_leads_keeps_its_share_fr
 
     def seconds(minutes: float | None, seeds: int, workers: int) -> float:
         job = advising.Job(None, bench, None, None, 0.0, 5, minutes, seeds, workers, {})  # type: ignore[arg-type]
-        return job._retest_seconds(given.trials) + 0 * job._retest_seconds(given.trials)
+        first, again = job._retest_seconds(given.trials), job._retest_seconds(given.trials)
+        assert first == again
+        return again
 
     assert seconds(None, 2, 1) == 0.0
     assert not asked

@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context, parent_process
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -87,6 +87,16 @@ class Executor(Protocol):
     def stop(self) -> None:
         """Stop what is running and wait until nothing of it is left half-written."""
         ...
+
+
+def bar(name: str, event: Event) -> Event | None:
+    """What happened in a job as it is shown beside others: its bar moves, only warnings are worth a line."""
+    if event.kind == "warning":
+        return replace(event, text=f"{name}: {event.text}")
+    if event.kind in ("start", "tick"):
+        text = f"{name} · {event.stage}" if event.kind == "start" else ""
+        return Event("tick", name, text, event.step, event.total or 100, at=event.at)
+    return None
 
 
 class Made:

@@ -15,9 +15,7 @@ from unsmash.experiment import component as parse
 from unsmash.lab import Lab
 from unsmash.models.base import Model
 from unsmash.report.defences import COSTS
-from unsmash.reproductions.systems.base import Reproduction
-
-SYSTEMS = "unsmash.reproductions.systems"
+from unsmash.reproductions.systems.base import PACKAGE, Reproduction
 
 SHAPES = {
     "torchvision": (3, 224, 224),
@@ -63,7 +61,7 @@ def kinds(name: str | None) -> list[dict[str, Any]]:
     """
     rows = [
         _describe(family, kind, cls)
-        for family, (package, base) in (FAMILIES | {"reproductions": (SYSTEMS, Reproduction)}).items()
+        for family, (package, base) in (FAMILIES | {"reproductions": (PACKAGE, Reproduction)}).items()
         for kind, cls in discover(package, base).items()
     ]
     if name is None:

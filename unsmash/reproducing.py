@@ -21,11 +21,10 @@ from unsmash.experiment import config_error
 from unsmash.lab import Lab
 from unsmash.plain import build
 from unsmash.reproductions.record import Reproduced
-from unsmash.reproductions.systems.base import Findings, Reproduction
+from unsmash.reproductions.systems.base import PACKAGE, Findings, Reproduction
 from unsmash.reproductions.workbench import Workbench
 from unsmash.store import PICTURES, Store, write_bytes, write_record, write_text
 
-PACKAGE = "unsmash.reproductions.systems"
 FOLDER, RECORD, PAGE = "reproductions", "reproduced.json", "report.html"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from unsmash import execute
@@ -28,11 +27,8 @@ def measure(study: Study, workers: int, options: Mapping[str, Any], progress: Si
     slots = min(workers, len(jobs))
 
     def tell(name: str, event: Event) -> None:
-        if event.kind == "warning":
-            progress(replace(event, text=f"{name}: {event.text}"))
-        elif event.kind in ("start", "tick"):
-            text = f"{name} · {event.stage}" if event.kind == "start" else ""
-            progress(Event("tick", name, text, event.step, event.total or 100, at=event.at))
+        if (shown := execute.bar(name, event)) is not None:
+            progress(shown)
 
     executor = Processes(tell, slots, threads=execute.threads_of(slots))
     try:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from typing import Any
 
 from unsmash.events import Event, Sink
-from unsmash.execute import Job, Outcome
+from unsmash.execute import Job, Outcome, bar
 from unsmash.frontier import Entry, settled
 from unsmash.frontier_record import Row
 from unsmash.report.words import duration, percent, whole
@@ -34,11 +33,9 @@ class Entries:
     def tell(self, name: str, event: Event) -> None:
         """Something happened in a job: it moves the job's bar; only warnings are worth a line."""
         with self.lock:
-            if event.kind == "warning":
-                self.sink(replace(event, text=f"{name}: {event.text}"))
-            elif event.kind in ("start", "tick") and name in self.active:
-                text = f"{name} · {event.stage}" if event.kind == "start" else ""
-                self.sink(Event("tick", name, text, event.step, event.total or 100, at=event.at))
+            shown = bar(name, event)
+            if shown is not None and (shown.kind == "warning" or name in self.active):
+                self.sink(shown)
 
     def take(self, outcome: Outcome, slots: int) -> None:
         """A job has come to its end; so many run at a time."""

@@ -57,8 +57,8 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class FrontierPage:
-    """A whole page on the variants of one study."""
+class Page:
+    """What every such page begins and ends with, as `base.html` and `opening.html` draw it."""
 
     word: Word
     pill: str
@@ -68,6 +68,14 @@ class FrontierPage:
     headline: str
     lines: tuple[str, ...]
     facts: tuple[Fact, ...]
+    reproduce: Section
+    records: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class FrontierPage(Page):
+    """A whole page on the variants of one study."""
+
     chart: Section
     """Heading, and the sentences over and under the drawing"""
     columns: tuple[str, ...]
@@ -78,22 +86,12 @@ class FrontierPage:
     strips: tuple[Strip, ...]
     methods: tuple[Shielding, ...]
     edges: Section
-    reproduce: Section
-    records: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class AdvicePage:
+class AdvicePage(Page):
     """A whole page on a search and its re-test."""
 
-    word: Word
-    pill: str
-    title: str
-    crumb: str
-    run_id: str
-    headline: str
-    lines: tuple[str, ...]
-    facts: tuple[Fact, ...]
     chart: Section
     columns: tuple[str, ...]
     measured: tuple[Setting, ...]
@@ -101,45 +99,23 @@ class AdvicePage:
     retests: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...]
     """Name, address of its report, what came of it, and its figures"""
     edges: Section
-    reproduce: Section
-    records: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class ComparePage:
+class ComparePage(Page):
     """A whole page on two studies."""
 
-    word: Word
-    pill: str
-    title: str
-    crumb: str
-    run_id: str
-    headline: str
-    lines: tuple[str, ...]
-    facts: tuple[Fact, ...]
     columns: tuple[str, ...]
     settings: tuple[Setting, ...]
-    reproduce: Section
-    records: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class ScanPage:
+class ScanPage(Page):
     """A whole page on the cuts of one network."""
 
-    word: Word
-    pill: str
-    title: str
-    crumb: str
-    run_id: str
-    headline: str
-    lines: tuple[str, ...]
-    facts: tuple[Fact, ...]
     chart: Section
     columns: tuple[str, ...]
     settings: tuple[Setting, ...]
     caption: str
     strip: Strip | None
     edges: Section
-    reproduce: Section
-    records: tuple[tuple[str, str], ...]

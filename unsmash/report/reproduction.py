@@ -13,11 +13,12 @@ from safetensors.numpy import load_file
 
 from unsmash.plain import dumps
 from unsmash.report import tiles
+from unsmash.report.gallery import FILE
+from unsmash.report.page_parts import Page
 from unsmash.report.parts import Fact, Section
 from unsmash.report.picture_parts import Tile
 from unsmash.report.words import MINUS, THIN, decimal, duration, listed, plural, whole
 from unsmash.reproductions.record import Cell, Chart, Column, Measure, Reproduced, Row, Sheet, Table, near
-from unsmash.verdicts import Word
 
 State = Literal["near", "off", "open"]
 NOTHING = "–"
@@ -69,17 +70,9 @@ class PictureSheet:
 
 
 @dataclass(frozen=True)
-class ReproductionPage:
+class ReproductionPage(Page):
     """A whole page on a published experiment."""
 
-    word: Word
-    pill: str
-    title: str
-    crumb: str
-    run_id: str
-    headline: str
-    lines: tuple[str, ...]
-    facts: tuple[Fact, ...]
     findings: tuple[str, ...]
     panels: tuple[Panel, ...]
     sheets: tuple[PictureSheet, ...]
@@ -87,8 +80,6 @@ class ReproductionPage:
     """Why there are no pictures; empty where there are"""
     charts: tuple[Chart, ...]
     edges: tuple[str, ...]
-    reproduce: Section
-    records: tuple[tuple[str, str], ...]
 
 
 def compose(record: Reproduced, folder: Path | None, *, images: bool = True) -> ReproductionPage:
@@ -207,7 +198,7 @@ def _arrays(record: Reproduced, folder: Path | None, *, images: bool) -> tuple[M
         return {}, ""
     if not images:
         return {}, "Pictures are left out of this page (`--no-images`)."
-    file = folder / "pictures.safetensors" if folder is not None else None
+    file = folder / FILE if folder is not None else None
     if file is None or not file.is_file():
         return {}, "The pictures of this reproduction are not here."
     try:

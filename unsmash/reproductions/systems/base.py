@@ -31,6 +31,10 @@ class Findings:
     """Artefacts that lie beside the record, by their path in its folder"""
 
 
+PACKAGE = "unsmash.reproductions.systems"
+"""The folder of reproductions, one file each"""
+
+
 class Reproduction(Component):
     """Base of the published experiments. The defaults are the published sizes."""
 
